@@ -1,0 +1,251 @@
+/**
+ * How a component says what its section of the file looks like. A schema is a zod codec: it decodes YAML values to
+ * typed ones (a duration to milliseconds, a secret to a `Secret`) and encodes them back for print-config, defaults
+ * filled in and secrets redacted. Keys stay snake_case as in the file. Messages are worded as the Collector's.
+ */
+import { z } from "zod";
+import { ConfigErrors, type ConfigIssue } from "../kernel/errors.ts";
+import { closest } from "./suggest.ts";
+
+export { z } from "zod";
+
+/** Separates message from hint inside a zod message. */
+const HINT = "\u0000";
+
+/** An issue's message with "what to do" behind it, for `ctx.issues.push({code: "custom", message: withHint(…)})`. */
+export function withHint(message: string, hint: string): string {
+  return message + HINT + hint;
+}
+
+/**
+ * A YAML map with exactly these keys. `key:` with nothing behind it (null) and an absent key both mean "all defaults",
+ * as in the Collector. An unknown key is an error that suggests the nearest known one.
+ * Use `section(...).optional()` for a part that is off when absent - and `presence(...)` where `key:` alone turns it on.
+ */
+export function section<S extends z.core.$ZodLooseShape>(shape: S) {
+  const inner = z.strictObject(shape, { error: (issue) => unknownKeys(issue, Object.keys(shape)) });
+  return z
+    .codec(z.unknown(), inner, { decode: (value) => (value ?? {}) as never, encode: (value) => value as unknown })
+    .prefault({});
+}
+
+/** Like `section`, but `undefined` when the key is absent: `grpc:` alone turns the protocol on, no key leaves it off. */
+export function presence<S extends z.core.$ZodLooseShape>(shape: S) {
+  const inner = z.strictObject(shape, { error: (issue) => unknownKeys(issue, Object.keys(shape)) });
+  return z
+    .codec(z.unknown(), inner, { decode: (value) => (value ?? {}) as never, encode: (value) => value as unknown })
+    .optional();
+}
+
+function unknownKeys(issue: z.core.$ZodRawIssue, known: readonly string[]): string | undefined {
+  if (issue.code !== "unrecognized_keys") return undefined;
+  const keys = (issue as { keys: string[] }).keys;
+  const hints = keys.map((key) => {
+    const near = closest(key, known);
+    return near ? `did you mean \`${near}\`?` : `known keys: ${[...known].sort().join(", ")}`;
+  });
+  return withHint(keys.join(HINT), hints.join(HINT));
+}
+
+/** A Go duration ("200ms", "1h30m", "1.5s"; 0; an integer is nanoseconds), as milliseconds. Negative ones are refused. */
+export function duration(fallback?: string) {
+  const codec = z.codec(
+    z.union([z.string(), z.number()], {
+      error: (issue) => `expected a duration such as "5s" or "200ms", got ${describe(issue.input)}`,
+    }),
+    z.number(),
+    {
+      decode: (value, ctx) => {
+        const ms = typeof value === "number" ? value / 1e6 : parseDuration(value);
+        if (ms === undefined || ms < 0 || !Number.isFinite(ms)) {
+          ctx.issues.push({
+            code: "custom",
+            input: value,
+            message: withHint(
+              `time: invalid duration ${JSON.stringify(value)}`,
+              'write a number with a unit, such as "200ms", "5s" or "1h30m"',
+            ),
+          });
+          return z.NEVER;
+        }
+        return ms;
+      },
+      encode: (ms) => formatDuration(ms),
+    },
+  );
+  return fallback === undefined ? codec : codec.default(parseDuration(fallback) ?? 0);
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Milliseconds of a Go duration (time.ParseDuration), or undefined. */
+export function parseDuration(text: string): number | undefined {
+  const sign = text.startsWith("-") ? -1 : 1;
+  const body = text.replace(/^[+-]/, "");
+  if (body === "0") return 0;
+  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(body)) return undefined;
+  let total = 0;
+  for (const [, number, unit] of body.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g))
+    total += Number(number) * (UNITS[unit as string] as number);
+  return sign * total;
+}
+
+/** "1h30m0s", "200ms", "1.5s": as Go's Duration.String prints it. */
+export function formatDuration(ms: number): string {
+  if (ms === 0) return "0s";
+  if (ms < 1) return ms < 1e-3 ? `${Math.round(ms * 1e6)}ns` : `${+(ms * 1e3).toFixed(3)}µs`;
+  if (ms < 1000) return `${+ms.toFixed(6)}ms`;
+  const hours = Math.floor(ms / 3_600_000);
+  const minutes = Math.floor((ms % 3_600_000) / 60_000);
+  const seconds = +((ms % 60_000) / 1000).toFixed(9);
+  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds}s`;
+}
+
+/** A string that must not be seen: prints as [REDACTED] (configopaque.String). Call `reveal` where it is used. */
+export class Secret {
+  readonly #value: string;
+  constructor(value: string) {
+    this.#value = value;
+  }
+  reveal(): string {
+    return this.#value;
+  }
+  toString(): string {
+    return "[REDACTED]";
+  }
+  toJSON(): string {
+    return "[REDACTED]";
+  }
+}
+
+/** A secret string. */
+export function secret() {
+  return z.codec(z.string({ error: (issue) => expected("string", issue.input) }), z.instanceof(Secret), {
+    decode: (value) => new Secret(value),
+    encode: (value) => value.toString(),
+  });
+}
+
+/** true or false, nothing else. */
+export const bool = (fallback: boolean) =>
+  z.boolean({ error: (issue) => expected("bool", issue.input) }).default(fallback);
+
+/** An integer with bounds. */
+export function int(fallback: number | undefined, min = 0, max = Number.MAX_SAFE_INTEGER) {
+  const base = z
+    .int({ error: (issue) => expected("int", issue.input) })
+    .min(min, { error: (issue) => `must be at least ${min}, got ${String(issue.input)}` })
+    .max(max, { error: (issue) => `must be at most ${max}, got ${String(issue.input)}` });
+  return (fallback === undefined ? base : base.default(fallback)) as z.ZodDefault<typeof base>;
+}
+
+/** A number with bounds. */
+export function float(fallback: number, min = 0, max = Number.MAX_VALUE) {
+  return z
+    .number({ error: (issue) => expected("float64", issue.input) })
+    .min(min, { error: (issue) => `must be at least ${min}, got ${String(issue.input)}` })
+    .max(max, { error: (issue) => `must be at most ${max}, got ${String(issue.input)}` })
+    .default(fallback);
+}
+
+/** A string; without `fallback` it is required. */
+export function text(fallback: string): z.ZodDefault<z.ZodString>;
+export function text(): z.ZodString;
+export function text(fallback?: string) {
+  const base = z.string({ error: (issue) => expected("string", issue.input) });
+  return fallback === undefined ? base : base.default(fallback);
+}
+
+/** One of these words. */
+export function oneOf<const V extends readonly [string, ...string[]]>(values: V, fallback: V[number]) {
+  return z
+    .enum(values, {
+      error: (issue) => {
+        const near = typeof issue.input === "string" ? closest(issue.input, values) : undefined;
+        return withHint(
+          `expected one of ${values.map((value) => JSON.stringify(value)).join(", ")}, got ${describe(issue.input)}`,
+          near ? `did you mean \`${near}\`?` : "",
+        );
+      },
+    })
+    .default(fallback as never);
+}
+
+/** A list of strings; [] when absent or null. */
+export function texts() {
+  const list = z.array(z.string({ error: (issue) => expected("string", issue.input) }), {
+    error: (issue) => expected("slice", issue.input),
+  });
+  return z
+    .codec(z.unknown(), list, { decode: (value) => (value ?? []) as never, encode: (value) => value as unknown })
+    .prefault([]);
+}
+
+/** A map of strings; {} when absent or null. */
+export function textMap() {
+  const map = z.record(z.string(), z.string({ error: (issue) => expected("string", issue.input) }), {
+    error: (issue) => expected("map", issue.input),
+  });
+  return z
+    .codec(z.unknown(), map, { decode: (value) => (value ?? {}) as never, encode: (value) => value as unknown })
+    .prefault({});
+}
+
+/** A map of secrets, such as request headers (configopaque.MapList). */
+export function secretMap() {
+  const map = z.record(z.string(), secret(), { error: (issue) => expected("map", issue.input) });
+  return z
+    .codec(z.unknown(), map, { decode: (value) => (value ?? {}) as never, encode: (value) => value as unknown })
+    .prefault({});
+}
+
+/** "expected type 'int', got unconvertible type 'string'": mapstructure's words, as the Collector prints them. */
+export function expected(type: string, input: unknown): string {
+  return input === undefined ? "is required" : `expected type '${type}', got ${describe(input)}`;
+}
+
+/** A value as a person would name it: `string "5x"`, `a map`, `nothing`. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return "nothing";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "a map";
+  const shown = JSON.stringify(value) ?? String(value);
+  return `${typeof value} ${shown.length > 80 ? `${shown.slice(0, 77)}...` : shown}`;
+}
+
+/**
+ * Decodes a section.
+ * @throws ConfigErrors with every issue; paths are relative to the section.
+ */
+export function decodeSection<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+): { config: z.output<T>; effective: unknown } {
+  const result = schema.safeParse(value);
+  if (!result.success) throw new ConfigErrors(result.error.issues.flatMap((issue) => toIssues(issue)));
+  return { config: result.data, effective: z.encode(schema, result.data) };
+}
+
+function toIssues(issue: z.core.$ZodIssue): ConfigIssue[] {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys") {
+    const parts = issue.message.split(HINT);
+    return issue.keys.map((key, at) => ({
+      path: [...path, key],
+      message: `'${path.at(-1) ?? ""}' has invalid keys: ${key}`,
+      hint: parts[issue.keys.length + at] ?? "",
+      atKey: true,
+    }));
+  }
+  const [message, hint] = issue.message.split(HINT);
+  return [{ path, message: message ?? "", ...(hint ? { hint } : {}) }];
+}

@@ -1,0 +1,106 @@
+/** The program's own metrics in Prometheus text format. The only home of prom-client. */
+import { Counter as PromCounter, Gauge as PromGauge, Histogram as PromHistogram, Registry } from "prom-client";
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** Only grows. */
+export interface Counter {
+  add(value: number, labels?: Labels): void;
+}
+/** A value that is set. */
+export interface Gauge {
+  set(value: number, labels?: Labels): void;
+}
+/** Counts observations into buckets. */
+export interface Histogram {
+  observe(value: number, labels?: Labels): void;
+}
+
+/**
+ * Where components declare what they measure. Names are written whole ("otelcol_receiver_accepted_spans") and without
+ * `_total`, as the Collector exposes them by default; asking again for a name gives the same instrument.
+ * Label values must come from the configuration or a closed set, never from a request (bounded cardinality).
+ */
+export interface MetricsRegistry {
+  counter(name: string, help: string, labels?: readonly string[]): Counter;
+  gauge(name: string, help: string, labels?: readonly string[]): Gauge;
+  /** A gauge read when scraped. */
+  observed(name: string, help: string, read: () => number, labels?: Labels): void;
+  histogram(name: string, help: string, buckets: readonly number[], labels?: readonly string[]): Histogram;
+  /** Prometheus text exposition format 0.0.4. */
+  text(): Promise<string>;
+}
+
+/** What is read at each scrape under one name. */
+interface Observed {
+  readonly gauge: PromGauge;
+  readonly readers: Map<string, { labels: Labels; read: () => number }>;
+}
+
+class PromMetrics implements MetricsRegistry {
+  readonly #registry = new Registry();
+  readonly #known = new Map<string, unknown>();
+  readonly #observed = new Map<string, Observed>();
+
+  counter(name: string, help: string, labels: readonly string[] = []): Counter {
+    const metric = this.#once(
+      name,
+      () => new PromCounter({ name, help, labelNames: [...labels], registers: [this.#registry] }),
+    );
+    return { add: (value, given) => metric.inc({ ...given }, value) };
+  }
+
+  gauge(name: string, help: string, labels: readonly string[] = []): Gauge {
+    const metric = this.#once(
+      name,
+      () => new PromGauge({ name, help, labelNames: [...labels], registers: [this.#registry] }),
+    );
+    return { set: (value, given) => metric.set({ ...given }, value) };
+  }
+
+  observed(name: string, help: string, read: () => number, labels: Labels = {}): void {
+    let entry = this.#observed.get(name);
+    if (!entry) {
+      const readers: Observed["readers"] = new Map();
+      const gauge = new PromGauge({
+        name,
+        help,
+        labelNames: Object.keys(labels),
+        registers: [this.#registry],
+        collect() {
+          for (const reader of readers.values()) this.set({ ...reader.labels }, reader.read());
+        },
+      });
+      entry = { gauge, readers };
+      this.#observed.set(name, entry);
+    }
+    entry.readers.set(JSON.stringify(labels), { labels, read });
+  }
+
+  histogram(name: string, help: string, buckets: readonly number[], labels: readonly string[] = []): Histogram {
+    const metric = this.#once(
+      name,
+      () =>
+        new PromHistogram({ name, help, buckets: [...buckets], labelNames: [...labels], registers: [this.#registry] }),
+    );
+    return { observe: (value, given) => metric.observe({ ...given }, value) };
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #once<T>(name: string, make: () => T): T {
+    let metric = this.#known.get(name);
+    if (metric === undefined) {
+      metric = make();
+      this.#known.set(name, metric);
+    }
+    return metric as T;
+  }
+}
+
+/** An empty registry; one a service. */
+export function createMetrics(): MetricsRegistry {
+  return new PromMetrics();
+}
