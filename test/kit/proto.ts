@@ -24,10 +24,13 @@ export function protoText(path: string): string {
  */
 export function protoRoot(keepCase = false): protobuf.Root {
   const root = new protobuf.Root();
+  // The parser notes in every object which file it is from; its typings leave this property out.
+  const parser = protobuf.parse as typeof protobuf.parse & { filename: string | null };
   for (const path of protoFiles()) {
-    protobuf.parse.filename = path;
+    parser.filename = path;
     protobuf.parse(protoText(path), root, { keepCase });
   }
-  protobuf.parse.filename = null;
-  return root.resolveAll();
+  parser.filename = null;
+  root.resolveAll();
+  return root;
 }
