@@ -1,0 +1,13 @@
+/** The one list of what a configuration can name. Everything else is told which factories there are. */
+import { nopExporterFactory } from "./exporters/nop/factory.ts";
+import type { Factories } from "./kernel/factories.ts";
+import { nopReceiverFactory } from "./receivers/nop/factory.ts";
+
+/** Every component of this build, a line each, in alphabetical order. */
+export const factories: Factories = {
+  receivers: [nopReceiverFactory],
+  processors: [],
+  exporters: [nopExporterFactory],
+  connectors: [],
+  extensions: [],
+};
