@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["src/**/*.test.ts", "test/{contract,conformance,e2e,property}/**/*.test.ts"],
+    include: ["src/**/*.test.ts", "test/{contract,conformance,e2e,kit,property}/**/*.test.ts"],
     pool: "forks",
     testTimeout: 20_000,
     hookTimeout: 30_000,
