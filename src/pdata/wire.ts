@@ -1,10 +1,11 @@
 /**
  * The protobuf wire format, as much of it as OTLP needs (protobuf.dev/programming-guides/encoding): a cursor that walks
- * the fields of one message without decoding it, and a writer. Unknown fields are stepped over, never lost; a wrong
- * wire type, a length beyond the end or an over-long varint is always an error.
+ * the fields of one message without decoding it, and a writer. Unknown fields are stepped over, never lost; a length
+ * beyond the end, an over-long varint or an open group is always an error. What is accepted and the wording of errors
+ * are the Collector's (pdata/internal/proto/unmarshal.go, 0.155), whose senders are used to them.
  */
 
-/** Malformed bytes. `message` is worded as gogo/protobuf does in the Collector ("unexpected EOF"). */
+/** Malformed bytes. `message` is worded as in the Collector ("unexpected EOF"). */
 export class WireError extends Error {
   constructor(message: string) {
     super(message);
@@ -15,6 +16,9 @@ export class WireError extends Error {
 export const VARINT = 0;
 export const FIXED64 = 1;
 export const LEN = 2;
+/** A group, a form that protobuf gave up. No OTLP field is one. */
+const START_GROUP = 3;
+const END_GROUP = 4;
 export const FIXED32 = 5;
 
 /**
@@ -26,18 +30,20 @@ export class WireCursor {
   bytes: Uint8Array;
   /** Field number. */
   field = 0;
-  /** Wire type: VARINT, FIXED64, LEN or FIXED32. */
+  /** Wire type: VARINT, FIXED64, LEN or FIXED32; 3 when the field is unknown and a group. */
   wire = 0;
   /** Where the field's tag starts. */
   start = 0;
   valueStart = 0;
   /** Where the field ends. */
   valueEnd = 0;
+  #from: number;
   #to: number;
 
   constructor(bytes: Uint8Array, from = 0, to: number = bytes.length) {
     this.bytes = bytes;
     this.valueEnd = from;
+    this.#from = from;
     this.#to = to;
   }
 
@@ -45,6 +51,7 @@ export class WireCursor {
   reset(bytes: Uint8Array, from: number, to: number): this {
     this.bytes = bytes;
     this.valueEnd = from;
+    this.#from = from;
     this.#to = to;
     return this;
   }
@@ -56,46 +63,19 @@ export class WireCursor {
     let at = this.valueEnd;
     if (at >= to) return false;
     this.start = at;
-    let tag = bytes[at++] as number;
-    if (tag > 127) {
-      tag = readVarint(bytes, at - 1, to);
+    const tag = bytes[at] as number;
+    if (tag > 7 && tag < 128) {
+      this.field = tag >>> 3;
+      this.wire = tag & 7;
+      at++;
+    } else {
+      this.field = readTag(bytes, this.#from, at, to);
+      this.wire = tagWire;
       at = varintEnd;
     }
-    this.field = tag >>> 3;
-    this.wire = tag & 7;
-    if (this.field === 0) throw new WireError("proto: illegal tag 0");
-    switch (this.wire) {
-      case VARINT:
-        this.valueStart = at;
-        while (at < to && (bytes[at] as number) > 127) at++;
-        if (at >= to) throw new WireError("unexpected EOF");
-        at++;
-        if (at - this.valueStart > 10) throw new WireError("proto: integer overflow");
-        break;
-      case FIXED64:
-        this.valueStart = at;
-        at += 8;
-        break;
-      case LEN: {
-        if (at >= to) throw new WireError("unexpected EOF");
-        let length = bytes[at++] as number;
-        if (length > 127) {
-          length = readVarint(bytes, at - 1, to);
-          at = varintEnd;
-        }
-        this.valueStart = at;
-        at += length;
-        break;
-      }
-      case FIXED32:
-        this.valueStart = at;
-        at += 4;
-        break;
-      default:
-        throw new WireError(`proto: illegal wireType ${this.wire}`);
-    }
-    if (at > to) throw new WireError("unexpected EOF");
-    this.valueEnd = at;
+    const end = skipField(bytes, this.#from, at, to, this.wire);
+    this.valueStart = this.wire === LEN ? varintEnd : at;
+    this.valueEnd = end;
     return true;
   }
 
@@ -117,10 +97,22 @@ export class WireCursor {
 
   /** The current VARINT field as a signed 64-bit integer (int64, not sint64). */
   int64(): bigint {
-    let value = 0n;
-    for (let at = this.valueStart, shift = 0n; at < this.valueEnd; at++, shift += 7n)
-      value |= BigInt((this.bytes[at] as number) & 127) << shift;
-    return BigInt.asIntN(64, value);
+    return BigInt.asIntN(64, readVarint64(this.bytes, this.valueStart, this.valueEnd));
+  }
+
+  /** The current VARINT field cut to 32 bits, unsigned: uint32. `| 0` makes it int32 or an enum. */
+  uint32(): number {
+    const { bytes, valueStart, valueEnd } = this;
+    let value = 0;
+    for (let at = valueStart, shift = 0; at < valueEnd && shift < 32; at++, shift += 7)
+      value |= ((bytes[at] as number) & 127) << shift;
+    return value >>> 0;
+  }
+
+  /** The current FIXED32 field. */
+  fixed32(): number {
+    const { bytes, valueStart } = this;
+    return new DataView(bytes.buffer, bytes.byteOffset + valueStart, 4).getUint32(0, true);
   }
 
   /** The current FIXED64 field as an unsigned integer. */
@@ -140,24 +132,124 @@ export class WireCursor {
   }
 }
 
-/** Where the last `readVarint` ended; saves an allocation a varint. */
+/** Where the last varint ended that `readVarint` or `readTag` read, or `skipField` read as a length; saves an allocation. */
 export let varintEnd = 0;
 
 /** An unsigned varint at `at` as a number (exact below 2^53); sets `varintEnd`. @throws WireError */
 export function readVarint(bytes: Uint8Array, at: number, to: number): number {
   let value = 0;
   let scale = 1;
+  let pos = at;
   for (let i = 0; i < 10; i++) {
-    if (at >= to) throw new WireError("unexpected EOF");
-    const byte = bytes[at++] as number;
-    value += (byte & 127) * scale;
+    if (pos >= to) throw new WireError("unexpected EOF");
+    const byte = bytes[pos++] as number;
+    // The tenth byte has room for one bit; as in Go the others fall off.
+    value += (byte & (i === 9 ? 1 : 127)) * scale;
     if (byte < 128) {
-      varintEnd = at;
+      varintEnd = pos;
       return value;
     }
     scale *= 128;
   }
   throw new WireError("proto: integer overflow");
+}
+
+/** An unsigned 64-bit varint, exact. */
+export function readVarint64(bytes: Uint8Array, at: number, to: number): bigint {
+  let value = 0n;
+  let shift = 0n;
+  for (let pos = at; pos < to && shift < 64n; pos++, shift += 7n) {
+    const byte = bytes[pos] as number;
+    value |= BigInt(byte & 127) << shift;
+    if (byte < 128) break;
+  }
+  return BigInt.asUintN(64, value);
+}
+
+/** The wire type of the last tag that `readTag` read. */
+export let tagWire = 0;
+
+/**
+ * The field number of the tag at `at` in the message that starts at `from`; sets `tagWire`, and `varintEnd` to where the
+ * tag ends. @throws WireError
+ */
+export function readTag(bytes: Uint8Array, from: number, at: number, to: number): number {
+  const tag = readVarint(bytes, at, to);
+  tagWire = (bytes[at] as number) & 7;
+  let field = tag >>> 3;
+  if (varintEnd - at > 4) field = Number(BigInt.asIntN(32, readVarint64(bytes, at, to) >> 3n));
+  if (field <= 0) {
+    // "Link" is what the Collector says whatever the message is.
+    const whole = readVarint64(bytes, at, to);
+    throw new WireError(`proto: Link: illegal field=${field} (tag=${whole}, pos=${varintEnd - from})`);
+  }
+  return field;
+}
+
+/**
+ * Where the value at `at` (after its tag) ends, in the message that starts at `from`; of a LEN, `varintEnd` is then where
+ * its content starts. Of a group the Collector steps over the first tags and one value and reads on as if the rest were
+ * fields, so that most groups end as "unexpected end of group"; so do we, lest the two read the same bytes differently.
+ * @throws WireError
+ */
+export function skipField(bytes: Uint8Array, from: number, at: number, to: number, wire: number): number {
+  switch (wire) {
+    case VARINT:
+      return skipVarint(bytes, at, to);
+    case FIXED64:
+      return within(at + 8, to);
+    case LEN:
+      return readLength(bytes, at, to);
+    case FIXED32:
+      return within(at + 4, to);
+    case START_GROUP:
+      return skipGroup(bytes, from, at, to);
+    default:
+      if (at >= to) throw new WireError("unexpected EOF");
+      throw new WireError(wire === END_GROUP ? "proto: unexpected end of group" : `proto: illegal wireType ${wire}`);
+  }
+}
+
+/** Where the content ends whose length is at `at`; `varintEnd` is where it starts. @throws WireError */
+export function readLength(bytes: Uint8Array, at: number, to: number): number {
+  const short = at < to ? (bytes[at] as number) : 128;
+  if (short < 128) {
+    varintEnd = at + 1;
+    return within(at + 1 + short, to);
+  }
+  const end = readVarint(bytes, at, to) + varintEnd;
+  if (end <= to) return end;
+  if (BigInt.asIntN(64, readVarint64(bytes, at, to)) < 0n)
+    throw new WireError("proto: negative length found during unmarshaling");
+  throw new WireError("unexpected EOF");
+}
+
+/** Where the varint at `at` ends. @throws WireError */
+export function skipVarint(bytes: Uint8Array, at: number, to: number): number {
+  for (let pos = at; pos < at + 10; pos++) {
+    if (pos >= to) throw new WireError("unexpected EOF");
+    if ((bytes[pos] as number) < 128) return pos + 1;
+  }
+  throw new WireError("proto: integer overflow");
+}
+
+function skipGroup(bytes: Uint8Array, from: number, start: number, to: number): number {
+  let at = start;
+  for (let depth = 1; depth > 0; ) {
+    if (at >= to) throw new WireError("unexpected EOF");
+    readTag(bytes, from, at, to);
+    at = varintEnd;
+    if (at >= to) throw new WireError("unexpected EOF");
+    if (tagWire === START_GROUP) depth++;
+    else if (tagWire === END_GROUP) depth--;
+    else return skipField(bytes, from, at, to, tagWire);
+  }
+  return at;
+}
+
+function within(end: number, to: number): number {
+  if (end > to) throw new WireError("unexpected EOF");
+  return end;
 }
 
 /** An unsigned little-endian 64-bit integer. */
