@@ -179,14 +179,7 @@ function checkBytes(bytes: Uint8Array, from: number, to: number, rule: number, m
 }
 
 /** The long way: a tag of several bytes, an unknown field, or a wrong wire type. Returns where the field ends. */
-function checkOther(
-  bytes: Uint8Array,
-  from: number,
-  at: number,
-  to: number,
-  message: number,
-  depth: number,
-): number {
+function checkOther(bytes: Uint8Array, from: number, at: number, to: number, message: number, depth: number): number {
   const field = readTag(bytes, from, at, to);
   const wire = tagWire;
   const valueAt = varintEnd;

@@ -25,7 +25,11 @@ describe("WireCursor", () => {
     ["a varint of eleven bytes", [0x08, ...Array<number>(10).fill(0xff), 0x01], "proto: integer overflow"],
     ["a length beyond the end", [0x0a, 0x05, 0x01], "unexpected EOF"],
     ["a missing length", [0x0a], "unexpected EOF"],
-    ["a length of 2^63", [0x0a, ...Array<number>(9).fill(0x80), 0x01], "proto: negative length found during unmarshaling"],
+    [
+      "a length of 2^63",
+      [0x0a, ...Array<number>(9).fill(0x80), 0x01],
+      "proto: negative length found during unmarshaling",
+    ],
     ["a truncated fixed64", [0x09, 1, 2, 3], "unexpected EOF"],
     ["a truncated fixed32", [0x0d, 1, 2, 3], "unexpected EOF"],
     ["field 0", [0x02, 0x00], "proto: Link: illegal field=0 (tag=2, pos=1)"],
@@ -111,7 +115,15 @@ describe("WireWriter", () => {
   });
 });
 
-const WIRE = { uint: VARINT, int64: VARINT, fixed64: FIXED64, fixed32: FIXED32, double: FIXED64, string: LEN, bytes: LEN };
+const WIRE = {
+  uint: VARINT,
+  int64: VARINT,
+  fixed64: FIXED64,
+  fixed32: FIXED32,
+  double: FIXED64,
+  string: LEN,
+  bytes: LEN,
+};
 
 const READ = {
   uint: (cursor: WireCursor) => cursor.varint(),

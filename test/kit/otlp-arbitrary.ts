@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import protobuf from "protobufjs";
+import type { Signal } from "../../src/pdata/payload.ts";
+import { protoRoot } from "./proto.ts";
+
+const root = protoRoot();
+
+/** The type of an export request in protobufjs: the second opinion on our own codecs. */
+export function requestType(signal: Signal): protobuf.Type {
+  const name = { traces: "Trace", metrics: "Metrics", logs: "Logs" }[signal];
+  return root.lookupType(
+    `opentelemetry.proto.collector.${signal === "traces" ? "trace" : signal}.v1.Export${name}ServiceRequest`,
+  );
+}
+
+/** Encodes an object of lowerCamelCase fields with protobufjs; 64-bit numbers as decimal strings. */
+export function encodeWithProtobufjs(signal: Signal, request: object): Buffer {
+  const type = requestType(signal);
+  return Buffer.from(type.encode(type.fromObject(request)).finish());
+}
+
+/** What protobufjs reads in a request: present fields only, 64-bit numbers as decimal strings, bytes as hex, NaN and infinities as text. */
+export function decodeWithProtobufjs(signal: Signal, bytes: Uint8Array): unknown {
+  const type = requestType(signal);
+  return normal(type.toObject(type.decode(bytes), { longs: String }));
+}
+
+function normal(value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
+  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : String(value);
+  if (Array.isArray(value)) return value.map(normal);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, normal(inner)]));
+}
+
+/** Any request of the signal, as `encodeWithProtobufjs` takes it: every field of proto/ may be there, ids are of a legal length. */
+export function anyRequest(signal: Signal): fc.Arbitrary<Record<string, unknown>> {
+  return message(requestType(signal), 0);
+}
+
+/** Values may hold values; this far down they no longer do. */
+const DEEPEST = 12;
+
+const made = new Map<string, fc.Arbitrary<Record<string, unknown>>>();
+
+function message(type: protobuf.Type, depth: number): fc.Arbitrary<Record<string, unknown>> {
+  const key = `${type.fullName} ${depth}`;
+  const known = made.get(key);
+  if (known) return known;
+  const fields: Record<string, fc.Arbitrary<unknown>> = {};
+  for (const field of type.fieldsArray) {
+    if (depth >= DEEPEST && field.resolvedType instanceof protobuf.Type) continue;
+    const single = value(field, depth);
+    fields[field.name] = field.repeated ? fc.array(single, { maxLength: depth > 3 ? 2 : 3 }) : single;
+  }
+  const arbitrary = fc.record(fields, { requiredKeys: [] }).chain((record) => oneOfEach(type, record));
+  made.set(key, arbitrary);
+  return arbitrary;
+}
+
+/** Of each oneof that has several members in `record`, keeps one. */
+function oneOfEach(type: protobuf.Type, record: Record<string, unknown>): fc.Arbitrary<Record<string, unknown>> {
+  const rivals = type.oneofsArray
+    .map((oneof) => oneof.oneof.filter((name) => name in record))
+    .filter((n) => n.length > 1);
+  return fc.tuple(...rivals.map((names) => fc.constantFrom(...names))).map((kept) => {
+    const losers = rivals.flatMap((names, i) => names.filter((name) => name !== kept[i]));
+    return Object.fromEntries(Object.entries(record).filter(([name]) => !losers.includes(name)));
+  });
+}
+
+function value(field: protobuf.Field, depth: number): fc.Arbitrary<unknown> {
+  if (field.resolvedType instanceof protobuf.Type) return message(field.resolvedType, depth + 1);
+  if (field.resolvedType instanceof protobuf.Enum) return fc.oneof(fc.nat(25), int32);
+  switch (field.type) {
+    case "string":
+      return fc.oneof(
+        fc.string({ unit: "binary", maxLength: 12 }),
+        fc.constantFrom("", "service.name", '"\\\n\u0001\u007f\u2028é😀'),
+      );
+    case "bytes":
+      return field.name === "bytesValue"
+        ? fc.uint8Array({ maxLength: 12 })
+        : fc
+            .constantFrom(0, field.name === "traceId" ? 16 : 8)
+            .chain((n) => fc.uint8Array({ minLength: n, maxLength: n }));
+    case "bool":
+      return fc.boolean();
+    case "double":
+      return fc.oneof(
+        fc.double(),
+        fc.constantFrom(0, -0, 1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),
+      );
+    case "int32":
+    case "sint32":
+      return int32;
+    case "uint32":
+    case "fixed32":
+      return fc.nat(2 ** 32 - 1);
+    case "int64":
+    case "sfixed64":
+      return fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
+    case "uint64":
+    case "fixed64":
+      return fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String);
+    default:
+      throw new Error(`no arbitrary for ${field.type} (${field.fullName})`);
+  }
+}
+
+const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
