@@ -87,6 +87,7 @@ export class WireCursor {
   /** The current LEN field as UTF-8; broken sequences become U+FFFD. */
   string(): string {
     const { bytes, valueStart, valueEnd } = this;
+    if (Buffer.isBuffer(bytes)) return bytes.toString("utf8", valueStart, valueEnd);
     return Buffer.from(bytes.buffer, bytes.byteOffset + valueStart, valueEnd - valueStart).toString("utf8");
   }
 
@@ -97,7 +98,9 @@ export class WireCursor {
 
   /** The current VARINT field as a signed 64-bit integer (int64, not sint64). */
   int64(): bigint {
-    return BigInt.asIntN(64, readVarint64(this.bytes, this.valueStart, this.valueEnd));
+    const { bytes, valueStart, valueEnd } = this;
+    if (valueEnd - valueStart < 8) return BigInt(readVarint(bytes, valueStart, valueEnd));
+    return BigInt.asIntN(64, readVarint64(bytes, valueStart, valueEnd));
   }
 
   /** The current VARINT field cut to 32 bits, unsigned: uint32. `| 0` makes it int32 or an enum. */
