@@ -1,0 +1,111 @@
+import { LEN, WireCursor, WireWriter } from "../../src/pdata/wire.ts";
+import { linesOf, readCapture } from "./captures.ts";
+
+/** The capture that demo/capture is cut from, and the manifest numbers of the requests that stay. */
+export const DEMO_SOURCE = "proxy-vllm/grpc";
+export const DEMO_REQUESTS = [4, 5, 8, 24, 31, 35, 36, 38] as const;
+
+/**
+ * The files of demo/capture by path: the log lines from a kept request's first to before the next request's first, the
+ * access log's rows and vLLM's spans of those requests. Lines, rows and spans are the captured bytes.
+ */
+export function cutDemoData(): Map<string, Buffer> {
+  const capture = readCapture(DEMO_SOURCE);
+  const starts = requestStarts(linesOf(capture.errorLog));
+  const kept = DEMO_REQUESTS.map((i) => {
+    const from = starts[i - 1];
+    if (from === undefined) throw new Error(`request ${i} is not in the log`);
+    return from;
+  });
+  const lines = linesOf(capture.errorLog);
+  const header = lines.slice(0, starts[0]?.line);
+  const blocks = kept.map(({ line }) => lines.slice(line, starts.find((next) => next.line > line)?.line));
+  const connections = new Set(kept.map(({ connection }) => connection));
+  const rows = linesOf(capture.accessLog).filter((row) =>
+    connections.has(/connection_info:"(\d+):/.exec(row.toString("latin1"))?.[1] ?? ""),
+  );
+  const text = Buffer.concat(blocks.flat()).toString("latin1");
+  const ids = new Set(
+    [...text.matchAll(/Time received; Timestamp:[\d.]+; RequestID:([^,]*),/g)].map((match) => match[1] ?? ""),
+  );
+
+  const files = new Map([
+    ["nginx_error.log", Buffer.concat([...header, ...blocks.flat()])],
+    ["nginx_access.log", Buffer.concat(rows)],
+  ]);
+  const meta: string[] = [];
+  for (const { file, bytes, receivedUnix } of capture.payloads) {
+    const cut = keepSpans(bytes, ids);
+    if (cut.length === 0) continue;
+    files.set(`otlp/${file}`, cut);
+    meta.push(`${JSON.stringify({ file, received_unix: receivedUnix })}\n`);
+  }
+  return files.set("otlp/meta.jsonl", Buffer.from(meta.join("")));
+}
+
+/** Where each request of the log begins: requests came one after the other up to those that are kept. */
+function requestStarts(lines: readonly Buffer[]): { connection: string; line: number }[] {
+  const seen = new Set<string>();
+  return lines.flatMap((bytes, line) => {
+    const connection = /\*(\d+) .*(?:Start to schedule|Traceparent already|Inject start_time|Time received)/.exec(
+      bytes.toString("latin1"),
+    )?.[1];
+    if (connection === undefined || seen.has(connection)) return [];
+    seen.add(connection);
+    return [{ connection, line }];
+  });
+}
+
+/** An ExportTraceServiceRequest with only the spans of these requests; empty when there are none. */
+function keepSpans(request: Uint8Array, ids: ReadonlySet<string>): Buffer {
+  const writer = new WireWriter();
+  for (const field of fieldsOf(request)) {
+    const resource = filtered(field.value, 2, (scope) =>
+      filtered(scope, 2, (span) => (isOf(span, ids) ? span : undefined)),
+    );
+    if (resource !== undefined) writer.bytes(field.number, resource);
+  }
+  return writer.finish();
+}
+
+/** The message with each field `number` replaced by what `keep` gives; undefined when none of these is left. */
+function filtered(
+  message: Uint8Array,
+  number: number,
+  keep: (value: Uint8Array) => Uint8Array | undefined,
+): Buffer | undefined {
+  const writer = new WireWriter();
+  let left = 0;
+  for (const field of fieldsOf(message)) {
+    if (field.number !== number) writer.raw(field.whole);
+    else {
+      const value = keep(field.value);
+      if (value === undefined) continue;
+      left++;
+      writer.bytes(number, value);
+    }
+  }
+  return left > 0 ? writer.finish() : undefined;
+}
+
+function* fieldsOf(message: Uint8Array): Generator<{ number: number; value: Uint8Array; whole: Uint8Array }> {
+  const cursor = new WireCursor(message);
+  while (cursor.next())
+    yield {
+      number: cursor.field,
+      value: cursor.wire === LEN ? cursor.view() : new Uint8Array(0),
+      whole: message.subarray(cursor.start, cursor.valueEnd),
+    };
+}
+
+/** Whether a span's gen_ai.request.id names one of these requests (the log cuts ids to 36 characters). */
+function isOf(span: Uint8Array, ids: ReadonlySet<string>): boolean {
+  for (const field of fieldsOf(span)) {
+    if (field.number !== 9) continue;
+    const [key, value] = [...fieldsOf(field.value)];
+    if (key === undefined || value === undefined || Buffer.from(key.value).toString() !== "gen_ai.request.id") continue;
+    const id = Buffer.from([...fieldsOf(value.value)][0]?.value ?? []).toString();
+    return ids.has(id.replace(/^(?:chatcmpl|cmpl)-/, "").slice(0, 36));
+  }
+  return false;
+}
