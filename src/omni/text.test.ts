@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { displayWidth, fit, formatDuration, printable, truncate } from "./text.ts";
+import { displayWidth, formatDuration, pad, printable, truncate } from "./text.ts";
 
 const ascii = { ascii: true };
 
@@ -35,7 +35,7 @@ describe("printable", () => {
   });
 });
 
-describe("displayWidth and fit", () => {
+describe("displayWidth and pad", () => {
   it("displayWidth counts two columns for East Asian characters and none for combining marks", () => {
     expect(displayWidth("ab")).toBe(2);
     expect(displayWidth("中文")).toBe(4);
@@ -43,17 +43,17 @@ describe("displayWidth and fit", () => {
     expect(displayWidth("🙂")).toBe(2);
   });
 
-  it("fit gives exactly the asked columns when text is shorter, longer or wide", () => {
-    expect(fit("abc", 5)).toBe("abc  ");
-    expect(fit("abcdef", 5)).toBe("abcd…");
-    expect(fit("中文中文", 5)).toBe("中文…");
-    expect(fit("中文中文", 4)).toBe("中… ");
-    expect(fit("abcdef", 5, ascii)).toBe("abc..");
-    expect(fit("abcdef", 1, ascii)).toBe(".");
-    expect(fit("abc", 0)).toBe("");
+  it("pad gives exactly the asked columns when text is shorter, longer or wide", () => {
+    expect(pad("abc", 5)).toBe("abc  ");
+    expect(pad("abcdef", 5)).toBe("abcd…");
+    expect(pad("中文中文", 5)).toBe("中文…");
+    expect(pad("中文中文", 4)).toBe("中… ");
+    expect(pad("abcdef", 5, ascii)).toBe("abc..");
+    expect(pad("abcdef", 1, ascii)).toBe(".");
+    expect(pad("abc", 0)).toBe("");
   });
 
-  it("fit fills any column count exactly when fed anything printable", () => {
+  it("pad fills any column count exactly when fed anything printable", () => {
     fc.assert(
       fc.property(
         fc.string({ unit: "grapheme" }),
@@ -61,7 +61,7 @@ describe("displayWidth and fit", () => {
         fc.boolean(),
         (text, columns, isAscii) => {
           const style = { ascii: isAscii };
-          expect(displayWidth(fit(printable(text, style), columns, style))).toBe(columns);
+          expect(displayWidth(pad(printable(text, style), columns, style))).toBe(columns);
         },
       ),
     );

@@ -47,7 +47,7 @@ export function displayWidth(text: string): number {
 }
 
 /** `text` in exactly `columns` columns: padded on the right, or cut with an ellipsis. */
-export function fit(text: string, columns: number, style: TextStyle = { ascii: false }): string {
+export function pad(text: string, columns: number, style: TextStyle = { ascii: false }): string {
   const cut = truncate(text, columns, style);
   return cut + " ".repeat(Math.max(0, columns - displayWidth(cut)));
 }

@@ -29,7 +29,7 @@ export function cutDemoData(): Map<string, Buffer> {
     [...text.matchAll(/Time received; Timestamp:[\d.]+; RequestID:([^,]*),/g)].map((match) => match[1] ?? ""),
   );
 
-  const files = new Map([
+  const files = new Map<string, Buffer>([
     ["nginx_error.log", Buffer.concat([...header, ...blocks.flat()])],
     ["nginx_access.log", Buffer.concat(rows)],
   ]);
