@@ -1,0 +1,42 @@
+/**
+ * Trace and span ids. Everything log-derived has ids that follow from the log alone, so that a replay, a restart and an
+ * offline conversion make the same trace (docs/adr/020-request-key.md).
+ */
+import { createHash } from "node:crypto";
+
+/** What names a request in ids: the connection's number, the id's bytes and the text of its "Time received" stamp. */
+export interface RequestKey {
+  readonly connection: number;
+  /** Binary string. */
+  readonly id: string;
+  /** As logged: "1056.622121". */
+  readonly time: string;
+}
+
+/** SHA-256 over fields with their lengths in front, so that no two lists of fields have the same input. */
+function digest(fields: readonly string[]): Buffer {
+  const hash = createHash("sha256");
+  for (const field of fields) hash.update(`${field.length}:`).update(field, "latin1");
+  return hash.digest();
+}
+
+/** Lower-case hex of the first `bytes` of the digest; never all zero. */
+function hexId(fields: readonly string[], bytes: number): string {
+  const id = digest(fields).subarray(0, bytes).toString("hex");
+  return /^0+$/.test(id) ? id.replace(/0$/, "1") : id;
+}
+
+/** The trace id of a request that has neither a traceparent nor a UUID of its own. 32 hex digits. */
+export function traceIdOf(key: RequestKey): string {
+  return hexId(["request", String(key.connection), key.id, key.time], 16);
+}
+
+/** The trace id of spans whose request is not known: from their canonical request id alone. 32 hex digits. */
+export function guessedTraceId(canonicalId: string): string {
+  return hexId(["id", canonicalId], 16);
+}
+
+/** A log-derived span's id. 16 hex digits. `ordinal` tells apart spans of one name. */
+export function spanIdOf(traceId: string, key: RequestKey, name: string, ordinal = 0): string {
+  return hexId([traceId, String(key.connection), key.id, key.time, name, String(ordinal)], 8);
+}

@@ -1,0 +1,561 @@
+/**
+ * The merge: lines and spans in, one trace a request out. Pure: time is an argument, what is to be sent is returned or
+ * handed to a callback. The connector (connectors/requestmerge) gives it a clock, timers and consumers.
+ *
+ * A request is open (lines come), then ended (waits for its vLLM spans), then sent (its root and states have left), then
+ * remembered (late spans still find their place), then forgotten.
+ */
+import { D_RUNNING, D_RUNNING_SPAN, END, P_RUNNING, P_RUNNING_SPAN, type Role, ROOT_SPAN } from "./actions.ts";
+import { Bottlenecks } from "./bottleneck.ts";
+import { type ClockEstimate, InstanceClock } from "./clock.ts";
+import { type Figures, figuresOf, phasesOf } from "./derive.ts";
+import { EngineLog } from "./engine-log.ts";
+import { type HeldBatch, HeldBatches } from "./held.ts";
+import { guessedTraceId, traceIdOf } from "./identity.ts";
+import { type LineParser, LOGGED_ID_BYTES } from "./line.ts";
+import { type LogEvents, LogTable, type SourceName } from "./log-table.ts";
+import type { Identity, ProxyRequest } from "./proxy-request.ts";
+import { hashText, homeOf, type Remembered, RememberedRequests } from "./remembered.ts";
+import { canonicalId, candidates, fullId, uuidTraceId } from "./request-id.ts";
+import { type Decision, type Joining, join, type Known, type RoleRules } from "./span-join.ts";
+import { patchTraces, type SpanEdit } from "./span-patch.ts";
+import { scanTraces, type SpanFacts } from "./span-scan.ts";
+import { type Names, TraceWriter } from "./trace-writer.ts";
+
+/** The connector's configuration, in milliseconds. */
+export interface MergeSettings {
+  readonly roles: RoleRules;
+  readonly names: Names;
+  /** How long a span waits for its request's lines. */
+  readonly spanWaitMs: number;
+  /** How long an ended request waits for its spans. */
+  readonly waitMs: number;
+  /** How long an open request lives after its last line or span. */
+  readonly requestTimeoutMs: number;
+  readonly maxRequests: number;
+  readonly rememberMs: number;
+  readonly rememberCount: number;
+  readonly clockSkew: "annotate" | "correct" | "off";
+  readonly unsampled: "emit" | "drop";
+}
+
+export type UnmergedCause = "no_request_id" | "unknown_request" | "ambiguous" | "role_unknown";
+
+/** What the merge reports as it works; the connector makes metrics of it. */
+export interface MergeObserver {
+  /** A request was sent, or dropped as unsampled. */
+  request(request: ProxyRequest, figures: Figures, dropped: boolean): void;
+  merged(role: Role | undefined): void;
+  unmerged(cause: UnmergedCause, spans: number): void;
+  guessed(): void;
+  late(what: "span" | "end" | "line"): void;
+  /** A request left before its time because the table was full. */
+  earlyRelease(): void;
+  instanceClock(instance: string, estimate: ClockEstimate): void;
+}
+
+/** Encoded traces to be handed on. */
+export interface Output {
+  readonly bytes: Uint8Array;
+  readonly items: number;
+}
+
+/** No more spans for this long: a request that has all its spans is sent. */
+const QUIET_MS = 1000;
+/** A sent request stays this long as it is, so that an access-log row or line that comes a little late finds it. */
+const LINGER_MS = 3000;
+/** Spans in one output batch, about. */
+const OUTPUT_SPANS = 4096;
+/** Guesses, aliases, moved traces and vLLM instances that are kept. */
+const MOST_GUESSES = 100_000;
+const MOST_ALIASES = 100_000;
+const MOST_MOVED_TRACES = 10_000;
+const MOST_INSTANCES = 1000;
+/** A trace that spans of several requests shared: nothing moves along with one of them. */
+const SHARED = "";
+
+interface Guess {
+  readonly traceId: string;
+  readonly startUs: number;
+  readonly atMs: number;
+  claimedBy: ProxyRequest | undefined;
+}
+
+export class Merge implements LogEvents {
+  readonly #settings: MergeSettings;
+  readonly #observer: MergeObserver;
+  readonly #table: LogTable;
+  readonly #engine: EngineLog;
+  readonly #remembered: RememberedRequests;
+  readonly #bottlenecks = new Bottlenecks();
+  readonly #held = new HeldBatches();
+  readonly #known: Known;
+  /** Requests by what they wait for, each with the time when that is over, in that order. */
+  readonly #open = new Map<ProxyRequest, number>();
+  readonly #ended = new Map<ProxyRequest, number>();
+  readonly #complete = new Map<ProxyRequest, number>();
+  /** Sent, and kept as they are for a moment; and sent without an end, which may still come. */
+  readonly #lingering = new Map<ProxyRequest, number>();
+  readonly #endless = new Map<ProxyRequest, number>();
+  /** The live request that has a UUID's bits as its trace id. */
+  readonly #uuids = new Map<string, ProxyRequest>();
+  readonly #guesses = new Map<string, Guess>();
+  readonly #aliases = new Map<string, string>();
+  readonly #moved = new Map<string, string>();
+  readonly #instances = new Map<string, InstanceClock>();
+  /** Ended before their time in the table was up; sent at the next `due`. */
+  readonly #evicted: ProxyRequest[] = [];
+  readonly #lateEnds: ProxyRequest[] = [];
+  #newestUs = 0;
+  #nowMs = 0;
+
+  constructor(settings: MergeSettings, observer: MergeObserver) {
+    this.#settings = settings;
+    this.#observer = observer;
+    this.#table = new LogTable(this);
+    this.#engine = new EngineLog(settings.maxRequests, settings.requestTimeoutMs);
+    this.#remembered = new RememberedRequests(settings.rememberCount);
+    this.#known = { live: (key) => this.#table.byId(key), remembered: (key) => this.#remembered.byId(key) };
+  }
+
+  /** Requests whose root was not sent yet. */
+  get openRequests(): number {
+    return this.#open.size + this.#ended.size;
+  }
+
+  /** Batches that wait for lines. */
+  get heldBatches(): number {
+    return this.#held.size;
+  }
+
+  /** Reads one line. @returns its kind (line.ts) */
+  readLine(source: SourceName, buffer: Buffer, from: number, to: number, nowMs: number): number {
+    this.#nowMs = nowMs;
+    return this.#table.read(source, buffer, from, to, nowMs);
+  }
+
+  /**
+   * Takes a batch of spans. `done` is called with what goes on: at once, or when the lines of its requests are read, or
+   * `spanWaitMs` later. `hold: false` never waits (no lines are to be expected).
+   */
+  takeSpans(bytes: Uint8Array, items: number, nowMs: number, hold: boolean, done: (output: Output) => void): void {
+    this.#nowMs = nowMs;
+    const scan = scanTraces(bytes);
+    if (scan.anonymous > 0) this.#observer.unmerged("no_request_id", scan.anonymous);
+    const joining = scan.named.map((facts) => this.#joining(facts));
+    const batch: HeldBatch = {
+      bytes,
+      items,
+      joining,
+      decisions: new Map(),
+      undecided: 0,
+      dueMs: nowMs + this.#settings.spanWaitMs,
+      done: (decided) => done({ bytes: this.#finish(decided, scan.traceIdAt), items }),
+    };
+    for (const span of joining) {
+      const decision = join(span, this.#known, this.#settings.roles, !hold);
+      if (decision.kind === "wait") batch.undecided++;
+      else batch.decisions.set(span.facts.index, decision);
+    }
+    if (batch.undecided > 0) this.#held.hold(batch);
+    else batch.done(batch);
+  }
+
+  /** When `due` has something to do next, process milliseconds; undefined when nothing waits. */
+  nextDueMs(): number | undefined {
+    if (this.#evicted.length > 0 || this.#lateEnds.length > 0) return 0;
+    let next = this.#held.dueMs ?? Number.POSITIVE_INFINITY;
+    for (const queue of [this.#complete, this.#ended, this.#open, this.#lingering, this.#endless]) {
+      for (const [, dueMs] of queue) {
+        next = Math.min(next, dueMs);
+        break;
+      }
+    }
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
+  }
+
+  /** Lets batches go whose wait is over. Call it before `due`. */
+  expireHeld(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#held.expire((span) => this.#decide(span, true), nowMs);
+  }
+
+  /** The requests whose time has come, about OUTPUT_SPANS spans of them; call again until undefined. */
+  due(nowMs: number): Output | undefined {
+    this.#nowMs = nowMs;
+    const writer = new TraceWriter(this.#settings.names);
+    for (const request of this.#lateEnds.splice(0)) this.#sendRest(request, writer);
+    for (const request of this.#evicted.splice(0)) this.#send(request, writer);
+    for (const queue of [this.#complete, this.#ended]) {
+      for (const [request, dueMs] of queue) {
+        if (dueMs > nowMs || writer.items >= OUTPUT_SPANS) break;
+        this.#send(request, writer);
+      }
+    }
+    for (const [request, dueMs] of this.#open) {
+      if (dueMs > nowMs || writer.items >= OUTPUT_SPANS) break;
+      const really = request.touchedMs + this.#settings.requestTimeoutMs;
+      if (really > nowMs) {
+        this.#open.delete(request);
+        this.#open.set(request, really);
+      } else this.#send(request, writer);
+    }
+    for (const queue of [this.#lingering, this.#endless]) {
+      for (const [request, dueMs] of queue) {
+        if (dueMs > nowMs) break;
+        this.#remember(request);
+      }
+    }
+    this.#engine.expire(nowMs);
+    this.#remembered.forgetBefore(this.#newestUs - this.#settings.rememberMs * 1000);
+    this.#expireGuesses();
+    return writer.finish();
+  }
+
+  /** Everything that still waits, because the process stops: held batches go on, then all requests. Call until undefined. */
+  drain(nowMs: number): Output | undefined {
+    this.#nowMs = nowMs;
+    this.#held.expire((span) => this.#decide(span, true));
+    const writer = new TraceWriter(this.#settings.names);
+    for (const queue of [this.#lateEnds, this.#evicted]) for (const request of queue.splice(0)) request.sent ? this.#sendRest(request, writer) : this.#send(request, writer);
+    for (const queue of [this.#complete, this.#ended, this.#open]) {
+      for (const [request] of queue) {
+        if (writer.items >= OUTPUT_SPANS) break;
+        this.#send(request, writer);
+      }
+    }
+    return writer.finish();
+  }
+
+  // ---- what the log table tells ----
+
+  begun(request: ProxyRequest): void {
+    const uuid = uuidTraceId(request.id as string);
+    if (uuid !== undefined && !this.#uuids.has(uuid) && this.#remembered.byId(request.id as string, true).length === 0) {
+      request.firstUse = true;
+      this.#uuids.set(uuid, request);
+    }
+    this.#engine.adopt(request);
+    this.#open.set(request, this.#nowMs + this.#settings.requestTimeoutMs);
+    if (this.openRequests > this.#settings.maxRequests) this.#evict();
+  }
+
+  keyed(request: ProxyRequest): void {
+    if (!this.#remembered.hasKey(keyHash(request))) return;
+    // Its root was sent before: the same log is read again.
+    request.repeated = true;
+    this.#observer.late("line");
+    this.#leave(request);
+    this.#table.hide(request);
+  }
+
+  absorbed(begun: ProxyRequest, row: ProxyRequest): void {
+    if (begun.firstUse) {
+      row.firstUse = true;
+      this.#uuids.set(uuidTraceId(row.id as string) as string, row);
+    }
+    this.#open.delete(begun);
+  }
+
+  progressed(request: ProxyRequest, action: number): void {
+    if (request.repeated) return;
+    if (action === END) this.#end(request);
+    this.#newestUs = Math.max(this.#newestUs, request.startUs() ?? 0);
+    if (this.#held.size > 0) this.#held.stir(request.id as string, (span) => this.#decide(span, false));
+  }
+
+  engine(parser: LineParser): void {
+    this.#engine.take(parser, this.#known.live, this.#nowMs);
+  }
+
+  alias(id: string, alias: string): void {
+    const key = candidates(Buffer.from(alias, "latin1").toString("utf8"))[0];
+    if (key !== undefined) bounded(this.#aliases, key, id, MOST_ALIASES);
+  }
+
+  // ---- requests ----
+
+  #end(request: ProxyRequest): void {
+    if (request.sent) {
+      this.#observer.late("end");
+      this.#lateEnds.push(request);
+      return;
+    }
+    this.#open.delete(request);
+    if (!this.#ended.has(request)) this.#ended.set(request, this.#nowMs + this.#settings.waitMs);
+    this.#completeIfAll(request);
+  }
+
+  /** An ended request that has a span of each expected role is sent when no more spans come for QUIET_MS. */
+  #completeIfAll(request: ProxyRequest): void {
+    if (!request.ended || request.sent) return;
+    const silent = request.traceparent?.sampled === false; // vLLM exports nothing for it
+    const all = silent || ((request.joinedPrefill > 0 || !request.has(P_RUNNING)) && (request.joinedDecode > 0 || !request.has(D_RUNNING)));
+    if (!all) return;
+    this.#complete.delete(request);
+    this.#complete.set(request, this.#nowMs + QUIET_MS);
+  }
+
+  #evict(): void {
+    for (const queue of [this.#ended, this.#open]) {
+      for (const [request] of queue) {
+        this.#leave(request);
+        this.#evicted.push(request);
+        this.#observer.earlyRelease();
+        return;
+      }
+    }
+  }
+
+  /** Takes a request out of everything that it waits in. */
+  #leave(request: ProxyRequest): void {
+    this.#open.delete(request);
+    this.#ended.delete(request);
+    this.#complete.delete(request);
+  }
+
+  #send(request: ProxyRequest, writer: TraceWriter): void {
+    this.#leave(request);
+    const figures = figuresOf(request);
+    const dropped = this.#settings.unsampled === "drop" && request.traceparent?.sampled === false;
+    request.sent = true;
+    if (!dropped) {
+      this.#identify(request);
+      const worst = this.#bottlenecks.observe(phasesOf(request));
+      const extra: [string, string | number][] = worst ? [["omni.bottleneck", worst.name], ["omni.bottleneck_excess_seconds", worst.excessSeconds]] : [];
+      const names = writer.add(request, figures, extra);
+      if (!request.ended) request.sentNames = names;
+    }
+    this.#observer.request(request, figures, dropped);
+    const [queue, keepMs] = request.ended ? [this.#lingering, LINGER_MS] : [this.#endless, this.#settings.rememberMs];
+    queue.set(request, this.#nowMs + keepMs);
+    if (queue.size > this.#settings.maxRequests) this.#remember(queue.keys().next().value as ProxyRequest);
+  }
+
+  /** What an end that came after the request was sent adds: the states that were not sent then. */
+  #sendRest(request: ProxyRequest, writer: TraceWriter): void {
+    if (request.sentNames) writer.add(request, figuresOf(request), [], request.sentNames);
+    request.sentNames = undefined;
+    this.#endless.delete(request);
+    this.#lingering.set(request, this.#nowMs + LINGER_MS);
+  }
+
+  #remember(request: ProxyRequest): void {
+    this.#lingering.delete(request);
+    this.#endless.delete(request);
+    this.#table.forget(request);
+    const uuid = uuidTraceId(request.id as string);
+    if (uuid !== undefined && this.#uuids.get(uuid) === request) this.#uuids.delete(uuid);
+    const { identity } = request;
+    if (!identity) return;
+    this.#remembered.add({
+      id: request.id as string,
+      keyHash: keyHash(request),
+      traceId: identity.traceId,
+      rootSpanId: identity.rootSpanId,
+      prefillSpanId: request.has(P_RUNNING) ? request.spanId(P_RUNNING_SPAN) : "",
+      decodeSpanId: request.has(D_RUNNING) ? request.spanId(D_RUNNING_SPAN) : "",
+      startUs: request.startUs() ?? 0,
+      endUs: request.lastUs() ?? 0,
+    });
+  }
+
+  /** Gives the request its trace, once. `span` may tell a traceparent that the log does not. */
+  #identify(request: ProxyRequest, span?: SpanFacts): Identity {
+    if (request.identity) return request.identity;
+    const parent = request.traceparent ?? (span && span.parentSpanId !== "" ? { traceId: span.traceId, spanId: span.parentSpanId, injected: false } : undefined);
+    const key = request.key();
+    const uuid = request.firstUse ? uuidTraceId(key.id) : undefined;
+    const traceId = parent?.traceId ?? this.#claimGuess(request) ?? uuid ?? traceIdOf(key);
+    request.identity = { traceId, rootSpanId: "", rootParentId: parent && !parent.injected ? parent.spanId : "" };
+    request.identity = { ...request.identity, rootSpanId: parent?.injected ? parent.spanId : request.spanId(ROOT_SPAN) };
+    return request.identity;
+  }
+
+  // ---- spans ----
+
+  #joining(facts: SpanFacts): Joining {
+    const keys = candidates(facts.requestId);
+    if (this.#aliases.size > 0) {
+      const alias = keys.map((key) => this.#aliases.get(key)).find((id) => id !== undefined);
+      if (alias !== undefined) keys.unshift(alias.slice(0, LOGGED_ID_BYTES));
+    }
+    const shiftUs = this.#instances.get(instanceOf(facts))?.certainUs() ?? 0;
+    return { facts, keys, startUs: facts.startUs - shiftUs, endUs: facts.endUs - shiftUs };
+  }
+
+  #decide(span: Joining, final: boolean): Decision {
+    return join(span, this.#known, this.#settings.roles, final);
+  }
+
+  /** Applies a batch's decisions. @returns its bytes, changed where spans move */
+  #finish(batch: HeldBatch, traceIdAt: readonly number[]): Uint8Array {
+    const edits = new Map<number, SpanEdit>();
+    for (const span of batch.joining) {
+      const edit = this.#edit(span, batch.decisions.get(span.facts.index) as Decision);
+      if (edit) edits.set(span.facts.index, edit);
+    }
+    if (this.#moved.size > 0 && traceIdAt.length > batch.joining.length) this.#moveAlong(batch, traceIdAt, edits);
+    return patchTraces(batch.bytes, edits);
+  }
+
+  #edit(span: Joining, decision: Decision): SpanEdit | undefined {
+    switch (decision.kind) {
+      case "request":
+        return this.#intoRequest(span, decision.request, decision.role, decision.under);
+      case "remembered":
+        return this.#intoRemembered(span, decision.request, decision.role);
+      case "none":
+        this.#observer.unmerged(decision.cause, 1);
+        return decision.cause === "unknown_request" ? this.#guess(span.facts) : undefined;
+      case "wait":
+        return undefined;
+    }
+  }
+
+  #intoRequest(span: Joining, request: ProxyRequest, role: Role | undefined, under: Role | undefined): SpanEdit {
+    const { facts } = span;
+    const identity = this.#identify(request, facts);
+    request.touchedMs = this.#nowMs;
+    if (request.sent) this.#observer.late("span");
+    this.#observer.merged(role);
+    if (role === undefined && facts.fromVllm) this.#observer.unmerged("role_unknown", 1);
+    if (facts.fromVllm) {
+      const interval = under === undefined ? undefined : request.running(under);
+      if (interval && interval.to !== Number.POSITIVE_INFINITY) this.#watchInstance(facts, interval);
+      request.addJoined({
+        spanId: facts.spanId,
+        role,
+        service: facts.resource.attributes.get("service.name"),
+        completionTokens: facts.completionTokens,
+        promptTokens: facts.promptTokens,
+        model: facts.model,
+      });
+      const full = fullId(facts.requestId);
+      if (request.id?.length === 36 && full.length > 36 && full.startsWith(request.id)) request.fullId ??= full;
+      if (under === "prefill") request.promisedPrefill = true;
+      this.#completeIfAll(request);
+    }
+    const home = under === undefined ? identity.rootSpanId : request.spanId(under === "prefill" ? P_RUNNING_SPAN : D_RUNNING_SPAN);
+    return this.#placed(facts, identity.traceId, home, role, [identity.rootSpanId, identity.rootParentId]);
+  }
+
+  #intoRemembered({ facts }: Joining, request: Remembered, role: Role | undefined): SpanEdit {
+    this.#observer.late("span");
+    this.#observer.merged(role);
+    return this.#placed(facts, request.traceId, homeOf(request, role), role, [request.rootSpanId]);
+  }
+
+  /** The edit that puts a span under `home`; `ancestors` are span ids above it that need no link. */
+  #placed(facts: SpanFacts, traceId: string, home: string, role: Role | undefined, ancestors: readonly string[]): SpanEdit {
+    const moved = facts.traceId !== traceId;
+    const attributes: [string, string | number][] = role === undefined ? [] : [["omni.role", role]];
+    if (moved && facts.traceId !== "") {
+      attributes.push(["omni.original_trace_id", facts.traceId]);
+      this.#noteMoved(facts.traceId, traceId);
+    }
+    // OmniInfer's own spans have a parent among themselves; vLLM's are what the proxy's state waited for.
+    const parentSpanId = facts.fromVllm || facts.parentSpanId === "" ? home : undefined;
+    const oldParent = parentSpanId !== undefined && facts.parentSpanId !== "" && (moved || !ancestors.includes(facts.parentSpanId));
+    return {
+      traceId,
+      parentSpanId,
+      attributes,
+      link: oldParent ? { traceId: facts.traceId, spanId: facts.parentSpanId } : undefined,
+      shiftNanos: this.#skew(facts, attributes),
+    };
+  }
+
+  /** Notes the instance's clock offset on a span; the shift that corrects it, when the configuration wants that. */
+  #skew(facts: SpanFacts, attributes: [string, string | number][]): bigint | undefined {
+    if (this.#settings.clockSkew === "off" || !facts.fromVllm) return undefined;
+    const clock = this.#instances.get(instanceOf(facts));
+    const certainUs = clock?.certainUs() ?? 0;
+    if (certainUs === 0) return undefined;
+    attributes.push(["omni.clock.offset_ms", certainUs / 1000], ["omni.clock.offset_uncertainty_ms", (clock?.estimate()?.uncertaintyUs ?? 0) / 1000]);
+    if (this.#settings.clockSkew === "annotate") return undefined;
+    attributes.push(["omni.clock.original_start_time_unix_nano", facts.startNanos.toString()], ["omni.clock.original_end_time_unix_nano", facts.endNanos.toString()]);
+    return -BigInt(Math.round(certainUs)) * 1000n;
+  }
+
+  #watchInstance(facts: SpanFacts, interval: { from: number; to: number }): void {
+    const name = instanceOf(facts);
+    if (name === "") return;
+    let clock = this.#instances.get(name);
+    if (!clock) {
+      clock = new InstanceClock();
+      bounded(this.#instances, name, clock, MOST_INSTANCES);
+    }
+    clock.add(facts.startUs, facts.endUs, interval.from, interval.to);
+    const estimate = clock.estimate();
+    if (estimate) this.#observer.instanceClock(name, estimate);
+  }
+
+  #noteMoved(from: string, to: string): void {
+    const known = this.#moved.get(from);
+    bounded(this.#moved, from, known === undefined || known === to ? to : SHARED, MOST_MOVED_TRACES);
+  }
+
+  /** Spans that name no request and share a moved span's trace move with it. */
+  #moveAlong(batch: HeldBatch, traceIdAt: readonly number[], edits: Map<number, SpanEdit>): void {
+    const bytes = Buffer.from(batch.bytes.buffer, batch.bytes.byteOffset, batch.bytes.byteLength);
+    const named = new Set(batch.joining.map(({ facts }) => facts.index));
+    for (const [index, at] of traceIdAt.entries()) {
+      if (at < 0 || named.has(index)) continue;
+      const from = bytes.toString("hex", at, at + 16);
+      const to = this.#moved.get(from);
+      if (to) edits.set(index, { traceId: to, attributes: [["omni.original_trace_id", from]] });
+    }
+  }
+
+  // ---- guesses: spans that had to leave before a line told of their request ----
+
+  #guess(facts: SpanFacts): SpanEdit | undefined {
+    if (facts.parentSpanId !== "" || !facts.fromVllm) return undefined;
+    this.#observer.guessed();
+    const id = canonicalId(facts.requestId);
+    const traceId = uuidTraceId(id) ?? guessedTraceId(id);
+    bounded(this.#guesses, id, { traceId, startUs: facts.startUs, atMs: this.#nowMs, claimedBy: undefined }, MOST_GUESSES);
+    if (traceId === facts.traceId) return undefined;
+    const attributes: [string, string][] = facts.traceId === "" ? [] : [["omni.original_trace_id", facts.traceId]];
+    if (facts.traceId !== "") this.#noteMoved(facts.traceId, traceId);
+    return { traceId, attributes };
+  }
+
+  /** The trace id that a span of this request was given before the request was known. */
+  #claimGuess(request: ProxyRequest): string | undefined {
+    const guess = this.#guesses.get(request.id as string);
+    if (!guess || (guess.claimedBy && guess.claimedBy !== request)) return undefined;
+    const startUs = request.startUs() ?? 0;
+    const endUs = request.ended ? (request.lastUs() ?? 0) : Number.POSITIVE_INFINITY;
+    const slack = (request.clockEstimate()?.uncertaintyUs ?? 0) + 2000;
+    if (guess.startUs < startUs - slack || guess.startUs > endUs + slack) return undefined;
+    guess.claimedBy = request;
+    return guess.traceId;
+  }
+
+  #expireGuesses(): void {
+    for (const [id, guess] of this.#guesses) {
+      if (this.#nowMs - guess.atMs < this.#settings.rememberMs) return;
+      this.#guesses.delete(id);
+    }
+  }
+}
+
+/** Sets a map's entry as its newest, and drops the oldest beyond `most`. */
+function bounded<V>(map: Map<string, V>, key: string, value: V, most: number): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > most) map.delete(map.keys().next().value as string);
+}
+
+function keyHash(request: ProxyRequest): number {
+  const { connection, id, time } = request.key();
+  return hashText(`${connection}\n${id}\n${time}`);
+}
+
+/** What names a vLLM process: its instance id, else its service. */
+function instanceOf(facts: SpanFacts): string {
+  const { attributes } = facts.resource;
+  return attributes.get("service.instance.id") ?? attributes.get("service.name") ?? "";
+}

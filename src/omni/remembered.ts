@@ -1,0 +1,197 @@
+/**
+ * Requests whose root was sent: enough of each that a late span finds its place, that a UUID used again is seen, and
+ * that the same log read twice makes no second root. Kept in typed arrays outside the JavaScript heap: half a million
+ * of them as objects would be most of the heap and of every garbage collection.
+ */
+import type { Role } from "./actions.ts";
+
+/** One remembered request. Times are unix microseconds, ids lower-case hex. */
+export interface Remembered {
+  /** Binary string as logged. */
+  readonly id: string;
+  readonly keyHash: number;
+  readonly traceId: string;
+  readonly rootSpanId: string;
+  /** "" where the request had no such span. */
+  readonly prefillSpanId: string;
+  readonly decodeSpanId: string;
+  readonly startUs: number;
+  readonly endUs: number;
+}
+
+// Record: id length 1, id 36, trace id 16, three span ids 24, padding to 80, then four doubles.
+const ID_BYTES = 36;
+const TRACE_AT = 1 + ID_BYTES;
+const SPANS_AT = TRACE_AT + 16;
+const BYTES = 80;
+const DOUBLES = 3;
+const CHUNK = 4096;
+const ZERO_SPAN = "0000000000000000";
+
+/** A 52-bit hash of a binary string (two rounds of FNV-1a over 26 bits each): cheap, and checked against the bytes. */
+export function hashText(text: string): number {
+  let low = 0x811c9dc5;
+  let high = 0x1b873593;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    low = Math.imul(low ^ c, 0x01000193);
+    high = Math.imul(high ^ c, 0x85ebca6b);
+    high ^= high >>> 15;
+  }
+  return (low >>> 6) * 0x4000000 + (high >>> 6);
+}
+
+/** A ring of at most `capacity` requests, found by id and by key. The oldest is forgotten first. */
+export class RememberedRequests {
+  readonly #capacity: number;
+  readonly #bytes: Buffer[] = [];
+  readonly #times: Float64Array[] = [];
+  #next: Int32Array = new Int32Array(0);
+  #nextKey: Int32Array = new Int32Array(0);
+  #heads: Int32Array = new Int32Array(0);
+  #keyHeads: Int32Array = new Int32Array(0);
+  /** Records ever added; record n lies at n % capacity. */
+  #added = 0;
+  #oldest = 0;
+
+  constructor(capacity: number) {
+    this.#capacity = Math.max(1, capacity);
+  }
+
+  get size(): number {
+    return this.#added - this.#oldest;
+  }
+
+  add(request: Remembered): void {
+    if (this.size === this.#capacity) this.#dropOldest();
+    const slot = this.#added++ % this.#capacity;
+    this.#grow(slot);
+    const bytes = this.#bytes[Math.floor(slot / CHUNK)] as Buffer;
+    const at = (slot % CHUNK) * BYTES;
+    bytes.fill(0, at, at + BYTES);
+    bytes[at] = Math.min(ID_BYTES, request.id.length);
+    bytes.write(request.id.slice(0, ID_BYTES), at + 1, "latin1");
+    bytes.write(request.traceId, at + TRACE_AT, "hex");
+    [request.rootSpanId, request.prefillSpanId, request.decodeSpanId].forEach((id, i) => bytes.write(id === "" ? ZERO_SPAN : id, at + SPANS_AT + i * 8, "hex"));
+    const times = this.#times[Math.floor(slot / CHUNK)] as Float64Array;
+    times.set([request.startUs, request.endUs, request.keyHash], (slot % CHUNK) * DOUBLES);
+    this.#link(slot, request.id, request.keyHash);
+  }
+
+  /** Those with this id, newest first. Exact bytes; `foldCase` takes either case (UUIDs). */
+  byId(id: string, foldCase = false): Remembered[] {
+    const found: Remembered[] = [];
+    if (this.size === 0) return found;
+    for (let slot = (this.#heads[this.#bucket(hashText(id.toLowerCase()))] as number) - 1; slot >= 0; slot = (this.#next[slot] as number) - 1) {
+      const record = this.#read(slot);
+      if (record.id === id || (foldCase && record.id.toLowerCase() === id.toLowerCase())) found.push(record);
+    }
+    return found;
+  }
+
+  /** True when a request with this key hash is remembered. */
+  hasKey(keyHash: number): boolean {
+    if (this.size === 0) return false;
+    for (let slot = (this.#keyHeads[this.#bucket(keyHash)] as number) - 1; slot >= 0; slot = (this.#nextKey[slot] as number) - 1) {
+      if (this.#keyHash(slot) === keyHash) return true;
+    }
+    return false;
+  }
+
+  /** Forgets those that started before. */
+  forgetBefore(startUs: number): void {
+    while (this.size > 0) {
+      const slot = this.#oldest % this.#capacity;
+      if (((this.#times[Math.floor(slot / CHUNK)] as Float64Array)[(slot % CHUNK) * DOUBLES] as number) >= startUs) return;
+      this.#dropOldest();
+    }
+  }
+
+  #read(slot: number): Remembered {
+    const bytes = this.#bytes[Math.floor(slot / CHUNK)] as Buffer;
+    const at = (slot % CHUNK) * BYTES;
+    const times = this.#times[Math.floor(slot / CHUNK)] as Float64Array;
+    const span = (i: number): string => {
+      const id = bytes.toString("hex", at + SPANS_AT + i * 8, at + SPANS_AT + i * 8 + 8);
+      return id === ZERO_SPAN ? "" : id;
+    };
+    const time = (i: number): number => times[(slot % CHUNK) * DOUBLES + i] as number;
+    return {
+      id: bytes.toString("latin1", at + 1, at + 1 + (bytes[at] as number)),
+      traceId: bytes.toString("hex", at + TRACE_AT, at + TRACE_AT + 16),
+      rootSpanId: span(0),
+      prefillSpanId: span(1),
+      decodeSpanId: span(2),
+      startUs: time(0),
+      endUs: time(1),
+      keyHash: time(2),
+    };
+  }
+
+  #keyHash(slot: number): number {
+    return (this.#times[Math.floor(slot / CHUNK)] as Float64Array)[(slot % CHUNK) * DOUBLES + 2] as number;
+  }
+
+  #bucket(hash: number): number {
+    return hash % this.#heads.length;
+  }
+
+  #link(slot: number, id: string, keyHash: number): void {
+    const bucket = this.#bucket(hashText(id.toLowerCase()));
+    this.#next[slot] = this.#heads[bucket] as number;
+    this.#heads[bucket] = slot + 1;
+    const keyBucket = this.#bucket(keyHash);
+    this.#nextKey[slot] = this.#keyHeads[keyBucket] as number;
+    this.#keyHeads[keyBucket] = slot + 1;
+  }
+
+  #dropOldest(): void {
+    const slot = this.#oldest++ % this.#capacity;
+    const { id, keyHash } = this.#read(slot);
+    unlink(this.#heads, this.#next, this.#bucket(hashText(id.toLowerCase())), slot);
+    unlink(this.#keyHeads, this.#nextKey, this.#bucket(keyHash), slot);
+  }
+
+  #grow(slot: number): void {
+    const chunk = Math.floor(slot / CHUNK);
+    if (chunk < this.#bytes.length) return;
+    this.#bytes.push(Buffer.alloc(CHUNK * BYTES));
+    this.#times.push(new Float64Array(CHUNK * DOUBLES));
+    const room = this.#bytes.length * CHUNK;
+    this.#next = enlarged(this.#next, room);
+    this.#nextKey = enlarged(this.#nextKey, room);
+    if (this.#heads.length >= room) return;
+    // Twice the buckets, and everything linked anew in order of age.
+    this.#heads = new Int32Array(room * 2);
+    this.#keyHeads = new Int32Array(room * 2);
+    for (let n = this.#oldest; n < this.#added - 1; n++) {
+      const old = this.#read(n % this.#capacity);
+      this.#link(n % this.#capacity, old.id, old.keyHash);
+    }
+  }
+}
+
+/** The span that a late vLLM span goes under. */
+export function homeOf(request: Remembered, role: Role | undefined): string {
+  if (role === "prefill" && request.prefillSpanId !== "") return request.prefillSpanId;
+  if (role === "decode" && request.decodeSpanId !== "") return request.decodeSpanId;
+  return request.rootSpanId;
+}
+
+function enlarged(array: Int32Array, length: number): Int32Array {
+  const larger = new Int32Array(length);
+  larger.set(array);
+  return larger;
+}
+
+function unlink(heads: Int32Array, next: Int32Array, bucket: number, slot: number): void {
+  let before = -1;
+  for (let at = (heads[bucket] as number) - 1; at >= 0; at = (next[at] as number) - 1) {
+    if (at === slot) {
+      if (before < 0) heads[bucket] = next[at] as number;
+      else next[before] = next[at] as number;
+      return;
+    }
+    before = at;
+  }
+}

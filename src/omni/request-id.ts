@@ -1,0 +1,73 @@
+/**
+ * From vLLM's `gen_ai.request.id` to the X-Request-Id that Omni Proxy logged. Ids are compared as "binary strings": one
+ * character a byte, because the proxy logs what the client sent, in whatever encoding, cut at 36 bytes.
+ */
+import { LOGGED_ID_BYTES } from "./line.ts";
+
+/** vLLM's prefixes (entrypoints/openai), and the index that `n` > 1 puts in front of them in some versions. */
+const PREFIX = /^(?:\d{1,6}_)?(?:chatcmpl|cmpl|embd|embd-rerank|score|rerank|classify|pool|responses|resp|tokn|trsc|generate-tokens)-/;
+const COMPLETION = /^(?:\d{1,6}_)?cmpl-/;
+const BEAM = /-[0-9a-f]{16}-beam-\d{1,6}$/;
+const INDEX = /-\d{1,6}$/;
+/** vLLM's later random tail (vllm#27987). */
+const TAIL = /-[0-9a-f]{8}$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const NIL_UUID = "00000000000000000000000000000000";
+
+/** A span's id text taken apart: the forms that a request may be known by, most specific first, as texts. */
+function forms(text: string): string[] {
+  const bare = text.replace(PREFIX, "");
+  if (COMPLETION.test(text)) {
+    // A completion's id always has an index behind it: `cmpl-job-1` is prompt 1 of `job` and never request `job-1`.
+    const stripped = [bare, bare.replace(TAIL, "")].map((base) => (BEAM.test(base) ? base.replace(BEAM, "") : base.replace(INDEX, "")));
+    const known = stripped.filter((form) => form !== bare && form !== bare.replace(TAIL, ""));
+    return known.length > 0 ? known : [bare];
+  }
+  const found = [bare.replace(BEAM, ""), bare];
+  if (bare !== text) found.push(text);
+  found.push(bare.replace(TAIL, ""));
+  return found;
+}
+
+/** The bytes that `text` may stand for: UTF-8, or Latin-1 decoded bytes (mojibake: `Ã¼` for `ü`). */
+function binaries(text: string): string[] {
+  const utf8 = Buffer.from(text, "utf8").toString("latin1");
+  return utf8 === text || !isLatin1(text) ? [utf8] : [text, utf8];
+}
+
+function isLatin1(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 255) return false;
+  return true;
+}
+
+/**
+ * The request keys that a span's id leads to, most specific first, each cut to the 36 bytes that the log has.
+ * @returns distinct binary strings; may contain "" for `chatcmpl-` (an empty X-Request-Id).
+ */
+export function candidates(text: string): string[] {
+  const keys = new Set<string>();
+  for (const form of forms(text)) for (const binary of binaries(form)) keys.add(binary.slice(0, LOGGED_ID_BYTES));
+  return [...keys];
+}
+
+/** The longest request id that the span's id tells, as a binary string: what the log's 36 bytes were cut from. */
+export function fullId(text: string): string {
+  return binaries(forms(text)[0] as string)[0] as string;
+}
+
+/** The one form under which spans of one request meet when no log line is known: prefix and index off, mojibake undone, cut to 36 bytes. */
+export function canonicalId(text: string): string {
+  return fullId(text).slice(0, LOGGED_ID_BYTES);
+}
+
+/** The 32 hex digits of an id that is a UUID (8-4-4-4-12, either case, not nil), else undefined. */
+export function uuidTraceId(id: string): string | undefined {
+  if (id.length !== 36 || !UUID.test(id)) return undefined;
+  const hex = id.replaceAll("-", "").toLowerCase();
+  return hex === NIL_UUID ? undefined : hex;
+}
+
+/** A binary string as text: UTF-8, broken sequences as U+FFFD. */
+export function textOf(binary: string): string {
+  return Buffer.from(binary, "latin1").toString("utf8");
+}

@@ -1,0 +1,142 @@
+/**
+ * Which request a vLLM span belongs to, and in which role. Decisions are only made on what cannot change when more lines
+ * come, so that the result does not depend on how the lines were cut into reads (docs/merge.md).
+ */
+import { D_RUNNING, P_RUNNING, type Role } from "./actions.ts";
+import type { ProxyRequest } from "./proxy-request.ts";
+import type { Remembered } from "./remembered.ts";
+import type { SpanFacts } from "./span-scan.ts";
+
+/** How far a span may begin outside its request's interval besides the clocks' uncertainty: stamps are taken a little apart. */
+const SLACK_US = 2000;
+
+/** resource attribute -> values that mean this role; from `request_merge::roles`. */
+export type RoleRules = Readonly<Record<Role, ReadonlyMap<string, readonly string[]>>>;
+
+export type Decision =
+  | { readonly kind: "request"; readonly request: ProxyRequest; readonly role: Role | undefined; readonly under: Role | undefined }
+  | { readonly kind: "remembered"; readonly request: Remembered; readonly role: Role | undefined }
+  /** Lines that are still to come may decide. */
+  | { readonly kind: "wait" }
+  | { readonly kind: "none"; readonly cause: "unknown_request" | "ambiguous" };
+
+const WAIT: Decision = { kind: "wait" };
+
+/** What is known of requests. */
+export interface Known {
+  live(key: string): readonly ProxyRequest[];
+  remembered(key: string): readonly Remembered[];
+}
+
+/** A span to be joined, its id's candidate keys and its times on the proxy's clock. */
+export interface Joining {
+  readonly facts: SpanFacts;
+  readonly keys: readonly string[];
+  /** Unix microseconds, the certain part of the instance's clock offset taken off. */
+  readonly startUs: number;
+  readonly endUs: number;
+}
+
+/** Decides for one span. `final`: no more lines are waited for. */
+export function join(span: Joining, known: Known, rules: RoleRules, final: boolean): Decision {
+  for (const key of span.keys) {
+    const live = known.live(key).filter((request) => holds(request.startUs(), request.ended ? request.lastUs() : undefined, uncertainty(request), span.startUs));
+    const remembered = known.remembered(key).filter((request) => holds(request.startUs, request.endUs, 0, span.startUs));
+    if (live.length + remembered.length === 0) continue;
+    if (live.length + remembered.length > 1) return narrowed(span, live, rules, final);
+    const past = remembered[0];
+    return past ? { kind: "remembered", request: past, role: roleOfPast(span.facts, rules) } : place(span, live[0] as ProxyRequest, rules, final);
+  }
+  if (!final) return WAIT;
+  return strayed(span, known, rules) ?? { kind: "none", cause: "unknown_request" };
+}
+
+function holds(startUs: number | undefined, endUs: number | undefined, uncertainUs: number, at: number): boolean {
+  if (startUs === undefined) return false;
+  const slack = uncertainUs + SLACK_US;
+  return at >= startUs - slack && (endUs === undefined || at <= endUs + slack);
+}
+
+function uncertainty(request: ProxyRequest): number {
+  return request.clockEstimate()?.uncertaintyUs ?? 0;
+}
+
+/** One id used by several requests at once: the one whose running interval alone holds the span. */
+function narrowed(span: Joining, live: readonly ProxyRequest[], rules: RoleRules, final: boolean): Decision {
+  const decided = live.filter((request) => {
+    const role = roleOf(span, request, rules, final);
+    const interval = role === "wait" ? undefined : request.running(role ?? "decode");
+    return interval !== undefined && span.startUs >= interval.from - SLACK_US && span.endUs <= interval.to + SLACK_US;
+  });
+  if (decided.length === 1 && (final || live.every((request) => request.ended))) return place(span, decided[0] as ProxyRequest, rules, final);
+  return final ? { kind: "none", cause: "ambiguous" } : WAIT;
+}
+
+/** The place under a live request, once the state that it goes under is certain. */
+function place(span: Joining, request: ProxyRequest, rules: RoleRules, final: boolean): Decision {
+  const role = roleOf(span, request, rules, final);
+  if (role === "wait") return WAIT;
+  if (role === undefined) return { kind: "request", request, role, under: undefined };
+  if (request.has(role === "prefill" ? P_RUNNING : D_RUNNING)) return { kind: "request", request, role, under: role };
+  return final || request.ended ? { kind: "request", request, role, under: undefined } : WAIT;
+}
+
+/**
+ * By the configuration; tokens (prefill is asked for one); the policy; the running interval that overlaps more.
+ * "wait" while lines to come may turn it; undefined where nothing tells.
+ */
+function roleOf(span: Joining, request: ProxyRequest, rules: RoleRules, final: boolean): Role | "wait" | undefined {
+  const told = toldRole(span.facts, rules);
+  if (told) return told;
+  const { maxTokens, completionTokens } = span.facts;
+  const tokens = maxTokens ?? completionTokens;
+  if (tokens === undefined) return undefined;
+  if (tokens > 1) return "decode";
+  if (request.policy === "aggregation") return "decode";
+  const settled = final || request.ended || (request.lastUs() ?? 0) > span.endUs + SLACK_US;
+  if (!settled) return "wait";
+  const prefill = overlap(span, request.running("prefill"));
+  const decode = overlap(span, request.running("decode"));
+  if (Math.abs(prefill - decode) <= uncertainty(request)) return undefined;
+  return prefill > decode ? "prefill" : "decode";
+}
+
+/** The role that needs no log line: told by the configuration or the span itself. */
+function toldRole(facts: SpanFacts, rules: RoleRules): Role | undefined {
+  for (const role of ["prefill", "decode"] as const) {
+    for (const [key, values] of rules[role]) {
+      const value = facts.resource.attributes.get(key);
+      if (value !== undefined && values.includes(value)) return role;
+    }
+  }
+  return facts.toldRole;
+}
+
+/** A late span's role: its request's lines are forgotten, so tokens tell, and one token means prefill. */
+function roleOfPast(facts: SpanFacts, rules: RoleRules): Role | undefined {
+  const tokens = facts.maxTokens ?? facts.completionTokens;
+  return toldRole(facts, rules) ?? (tokens === undefined ? undefined : tokens > 1 ? "decode" : "prefill");
+}
+
+function overlap(span: Joining, interval: { from: number; to: number } | undefined): number {
+  return interval === undefined ? 0 : Math.max(0, Math.min(span.endUs, interval.to) - Math.max(span.startUs, interval.from));
+}
+
+/**
+ * A span outside its request's interval although nobody else has its id, and the id is a UUID: the vLLM host's clock is
+ * off. Joined only when no more lines are waited for, because the id might have been used again.
+ */
+function strayed(span: Joining, known: Known, rules: RoleRules): Decision | undefined {
+  for (const key of span.keys) {
+    if (key.length !== 36) continue;
+    const live = known.live(key);
+    if (live.length !== 1 || known.remembered(key).length > 0) continue;
+    const request = live[0] as ProxyRequest;
+    if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(key) || request.startUs() === undefined) continue;
+    const decision = place(span, request, rules, true);
+    // With no overlap to go by, one token means prefill.
+    const isPrefill = decision.kind === "request" && decision.role === undefined && span.facts.maxTokens === 1 && request.has(P_RUNNING);
+    return isPrefill ? { ...decision, role: "prefill", under: "prefill" } : decision;
+  }
+  return undefined;
+}
