@@ -1,4 +1,5 @@
 /** The one list of what a configuration can name. Everything else is told which factories there are. */
+import { requestMergeConnectorFactory } from "./connectors/requestmerge/factory.ts";
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
 import { nopReceiverFactory } from "./receivers/nop/factory.ts";
@@ -8,6 +9,6 @@ export const factories: Factories = {
   receivers: [nopReceiverFactory],
   processors: [],
   exporters: [nopExporterFactory],
-  connectors: [],
+  connectors: [requestMergeConnectorFactory],
   extensions: [],
 };

@@ -119,7 +119,8 @@ export type ExporterFactory = FactoryOf<"exporter", Component & { readonly consu
 /** A connector is an exporter of one pipeline and a receiver of another; `pairs` says from which signal to which. */
 export type ConnectorFactory = FactoryOf<
   "connector",
-  (next: Consumers) => Component & { readonly consumers: Consumers }
+  /** `next`: the pipelines that have it as receiver; `fedBy`: the signals of the pipelines that have it as exporter. */
+  (next: Consumers, fedBy: readonly Signal[]) => Component & { readonly consumers: Consumers }
 > & {
   readonly pairs: readonly (readonly [from: Signal, to: Signal])[];
 };

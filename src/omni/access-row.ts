@@ -3,7 +3,19 @@
  * and JSON-escaped. A row is written when its request ends; it is the only trace of a request at log level `notice`,
  * which is the proxy's default.
  */
-import { APC, D_RUNNING, D_SCHEDULED, D_WAITING, END, FIRST_TOKEN, P_FINISHED, P_RUNNING, P_SCHEDULED, P_WAITING, TOKENIZATION } from "./actions.ts";
+import {
+  APC,
+  D_RUNNING,
+  D_SCHEDULED,
+  D_WAITING,
+  END,
+  FIRST_TOKEN,
+  P_FINISHED,
+  P_RUNNING,
+  P_SCHEDULED,
+  P_WAITING,
+  TOKENIZATION,
+} from "./actions.ts";
 
 export interface AccessRow {
   /** The whole X-Request-Id as a binary string (one character a byte), JSON escapes undone. */
@@ -44,13 +56,15 @@ const FIELD = /[{,](\w{1,64}):"((?:[^"\\]|\\.)*)"/g;
 /** Reads a row; undefined where it is none of a request (probes and metrics have no `rcved`) or is malformed. */
 export function parseAccessRow(line: Buffer): AccessRow | undefined {
   const fields = new Map<string, string>();
-  for (const [, key, value] of line.toString("latin1").matchAll(FIELD)) if (!fields.has(key as string)) fields.set(key as string, value as string);
+  for (const [, key, value] of line.toString("latin1").matchAll(FIELD))
+    if (!fields.has(key as string)) fields.set(key as string, value as string);
   const field = (name: string): string => fields.get(name) ?? "";
   const receivedUs = micros(field("rcved"));
   const endUnixUs = micros(field("time"));
   const requestUs = micros(field("request_time"));
   const connection = Number.parseInt(field("connection_info"), 10);
-  if (receivedUs === undefined || endUnixUs === undefined || requestUs === undefined || !(connection >= 0)) return undefined;
+  if (receivedUs === undefined || endUnixUs === undefined || requestUs === undefined || !(connection >= 0))
+    return undefined;
   const at = new Map<number, number>();
   for (const [column, action] of COLUMNS) {
     const us = micros(field(column));
@@ -79,6 +93,8 @@ function micros(text: string): number | undefined {
 function unescapeJson(text: string): string {
   if (!text.includes("\\")) return text;
   return text.replace(/\\(?:u([0-9a-fA-F]{4})|(.))/gs, (_, hex: string | undefined, plain: string) =>
-    hex === undefined ? ({ n: "\n", t: "\t", r: "\r", b: "\b", f: "\f" }[plain] ?? plain) : Buffer.from(String.fromCharCode(Number.parseInt(hex, 16))).toString("latin1"),
+    hex === undefined
+      ? ({ n: "\n", t: "\t", r: "\r", b: "\b", f: "\f" }[plain] ?? plain)
+      : Buffer.from(String.fromCharCode(Number.parseInt(hex, 16))).toString("latin1"),
   );
 }

@@ -40,7 +40,9 @@ export const PROXY_ACTIONS = [
 ] as const;
 
 /** Name -> index of PROXY_ACTIONS. */
-export const PROXY_ACTION_INDEX: ReadonlyMap<string, number> = new Map(PROXY_ACTIONS.map((name, index) => [name, index]));
+export const PROXY_ACTION_INDEX: ReadonlyMap<string, number> = new Map(
+  PROXY_ACTIONS.map((name, index) => [name, index]),
+);
 
 /**
  * What the vLLM side writes (omnilogger), in order. Other versions' spellings lead to the same index; names that are
@@ -92,15 +94,30 @@ const engine = (name: (typeof ENGINE_ACTIONS)[number]): number => ENGINE_ACTIONS
 
 /** log_to_jaeger.py's spans (7,12) (12,14) (14,16) and (21,23) (23,25) (26,31) in its numbering. */
 export const ENGINE_SPANS: readonly EngineSpan[] = [
-  { name: "Add to running for prefill", role: "prefill", from: engine("PD api server get request"), to: engine("success add to seq groups") },
-  { name: "Prefill execute_model", role: "prefill", from: engine("success add to seq groups"), to: engine("Prefill done execute_model") },
+  {
+    name: "Add to running for prefill",
+    role: "prefill",
+    from: engine("PD api server get request"),
+    to: engine("success add to seq groups"),
+  },
+  {
+    name: "Prefill execute_model",
+    role: "prefill",
+    from: engine("success add to seq groups"),
+    to: engine("Prefill done execute_model"),
+  },
   {
     name: "Send output in prefill stage",
     role: "prefill",
     from: engine("Prefill done execute_model"),
     to: engine("Finish prefill pickle and start response"),
   },
-  { name: "Add to need pulling for decode", role: "decode", from: engine("Enter decode to generate"), to: engine("Add need pulling sequence") },
+  {
+    name: "Add to need pulling for decode",
+    role: "decode",
+    from: engine("Enter decode to generate"),
+    to: engine("Add need pulling sequence"),
+  },
   { name: "Pull kv", role: "decode", from: engine("Add need pulling sequence"), to: engine("Finish pull kv") },
   {
     name: "Send output in decode stage",

@@ -51,9 +51,11 @@ export class BootClock {
       return;
     }
     const first = this.#recent[0] as { offset: number; at: number };
-    const enough = this.#recent.length === RECENT_PAIRS || (bootUs - first.at >= RECENT_US && this.#recent.length >= FEWEST_PAIRS);
+    const enough =
+      this.#recent.length === RECENT_PAIRS || (bootUs - first.at >= RECENT_US && this.#recent.length >= FEWEST_PAIRS);
     if (!enough) return;
-    if (bootUs - first.at >= RECENT_US && this.#recent.length < RECENT_PAIRS) while (bootUs - (this.#recent[0] as { at: number }).at > 2 * RECENT_US) this.#recent.shift();
+    if (bootUs - first.at >= RECENT_US && this.#recent.length < RECENT_PAIRS)
+      while (bootUs - (this.#recent[0] as { at: number }).at > 2 * RECENT_US) this.#recent.shift();
     const recentMax = this.#recent.reduce((max, pair) => Math.max(max, pair.offset), Number.NEGATIVE_INFINITY);
     if (recentMax < this.#max - STEP_BACK_US) this.#max = recentMax;
   }
@@ -80,10 +82,21 @@ export class BootClock {
 
   /** The offset as well as it is known now; undefined before any evidence. */
   estimate(): ClockEstimate | undefined {
-    if (this.#lines > 0) return { offsetUs: this.#max, uncertaintyUs: Math.max(LEAST_PAIR_UNCERTAINTY_US, Math.round(PAIR_UNCERTAINTY_US / this.#lines)) };
-    if (this.#rows > 0) return { offsetUs: this.#max, uncertaintyUs: Math.max(LEAST_ROW_UNCERTAINTY_US, Math.round(ROW_UNCERTAINTY_US / this.#rows)) };
+    if (this.#lines > 0)
+      return {
+        offsetUs: this.#max,
+        uncertaintyUs: Math.max(LEAST_PAIR_UNCERTAINTY_US, Math.round(PAIR_UNCERTAINTY_US / this.#lines)),
+      };
+    if (this.#rows > 0)
+      return {
+        offsetUs: this.#max,
+        uncertaintyUs: Math.max(LEAST_ROW_UNCERTAINTY_US, Math.round(ROW_UNCERTAINTY_US / this.#rows)),
+      };
     if (this.#low === Number.NEGATIVE_INFINITY) return undefined;
-    return { offsetUs: Math.round((this.#low + this.#high) / 2), uncertaintyUs: Math.ceil((this.#high - this.#low) / 2) };
+    return {
+      offsetUs: Math.round((this.#low + this.#high) / 2),
+      uncertaintyUs: Math.ceil((this.#high - this.#low) / 2),
+    };
   }
 }
 

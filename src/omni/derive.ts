@@ -65,7 +65,11 @@ const ALWAYS = [RECEIVED, TOKENIZATION, D_WAITING, D_SCHEDULED, D_RUNNING, FIRST
 const WITH_PREFILL = [P_WAITING, P_SCHEDULED, P_RUNNING, P_FINISHED];
 
 /** The request's spans: the root first, then its children in order. Needs `request.identity`. */
-export function deriveSpans(request: ProxyRequest, figures: Figures, extra: readonly (readonly [string, AttributeValue])[]): DerivedSpan[] {
+export function deriveSpans(
+  request: ProxyRequest,
+  figures: Figures,
+  extra: readonly (readonly [string, AttributeValue])[],
+): DerivedSpan[] {
   const identity = request.identity as Identity;
   const startUs = request.startUs() ?? 0;
   const endUs = Math.max(startUs, request.lastUs() ?? startUs);
@@ -97,6 +101,8 @@ export function deriveSpans(request: ProxyRequest, figures: Figures, extra: read
   for (const { name, from } of STATES) {
     const begin = request.unixUs(from);
     if (begin === undefined) continue;
+    // A row writes 0 both for "at once" and for "never": what it does not tell the end of is left out.
+    if (request.fromRow && from === RECEIVED && !request.has(TOKENIZATION)) continue;
     const end = stateEnd(request, from, endUs);
     if (end !== undefined) spans.push(child(name, begin, end));
   }
@@ -105,7 +111,8 @@ export function deriveSpans(request: ProxyRequest, figures: Figures, extra: read
   for (const { name, from, to } of INTERVALS) {
     const begin = request.unixUs(from);
     const end = request.unixUs(to);
-    if (begin !== undefined && end !== undefined && !(request.fromRow && to === END)) spans.push(child(name, begin, end));
+    if (begin !== undefined && end !== undefined && !(request.fromRow && to === END))
+      spans.push(child(name, begin, end));
   }
   return spans;
 }
@@ -203,7 +210,10 @@ export function figuresOf(request: ProxyRequest): Figures {
     verdict,
     endToEnd: (lastUs - startUs) / 1e6,
     ttft: first !== undefined && answered ? (first - startUs) / 1e6 : undefined,
-    tpot: first !== undefined && answered && request.ended && tokens !== undefined && tokens > 1 ? (lastUs - first) / 1e6 / (tokens - 1) : undefined,
+    tpot:
+      first !== undefined && answered && request.ended && tokens !== undefined && tokens > 1
+        ? (lastUs - first) / 1e6 / (tokens - 1)
+        : undefined,
     prefill,
     decode: decodeFrom === undefined ? undefined : Math.max(0, lastUs - decodeFrom) / 1e6,
     queue: queueSeconds(request),

@@ -48,7 +48,8 @@ const TRACE_HEADERS = Buffer.from("trace_headers:");
 const RCVED = Buffer.from('rcved:"');
 const RAW_ID = Buffer.from("Raw request ID to return to client: ");
 /** nginx's activity texts between a message and its suffix (ngx_http_log_error: r->connection->log->action). */
-const ACTIVITY = / while (?:connecting|sending|reading|closing|logging|waiting|proxying|keepalive|prebuffering|processing|initializing)[a-z ]*$/;
+const ACTIVITY =
+  / while (?:connecting|sending|reading|closing|logging|waiting|proxying|keepalive|prebuffering|processing|initializing)[a-z ]*$/;
 /** UUID_STR_LEN - 1: the proxy cuts ids here in its log. */
 export const LOGGED_ID_BYTES = 36;
 /** The longest part of an omnilogger line in front of `<<<Action:` (`asctime - `, a logger's name, a level). */
@@ -99,7 +100,13 @@ export class LineParser {
     this.prefixSecond = 0;
     this.kind = OTHER;
     // YYYY/MM/DD HH:MM:SS [level] PID#TID: *N message
-    if (to - from > 28 && bytes[from + 4] === 47 && bytes[from + 7] === 47 && bytes[from + 13] === 58 && bytes[from + 20] === 91) {
+    if (
+      to - from > 28 &&
+      bytes[from + 4] === 47 &&
+      bytes[from + 7] === 47 &&
+      bytes[from + 13] === 58 &&
+      bytes[from + 20] === 91
+    ) {
       return this.#nginxLine(from);
     }
     if (bytes[from] === 123) {
@@ -193,7 +200,8 @@ export class LineParser {
         if (this.connection >= 0 && starts(bytes, at, to, "****")) this.#traceHeader(at);
         return this.kind;
       case 65: // A
-        if (this.connection >= 0 && starts(bytes, at, to, "Allocate Req:") && this.#numberAt(at + 13)) this.#is(ALLOCATE, at);
+        if (this.connection >= 0 && starts(bytes, at, to, "Allocate Req:") && this.#numberAt(at + 13))
+          this.#is(ALLOCATE, at);
         return this.kind;
       case 91: // [
         return this.#bracket(at);
@@ -205,14 +213,18 @@ export class LineParser {
         if (starts(bytes, at, to, "client prematurely closed connection")) return this.#fail("client_closed", at);
         return this.kind;
       case 101: // e
-        return starts(bytes, at, to, "epoll_wait() reported that client prematurely closed connection") ? this.#fail("client_closed", at) : this.kind;
+        return starts(bytes, at, to, "epoll_wait() reported that client prematurely closed connection")
+          ? this.#fail("client_closed", at)
+          : this.kind;
       case 114: // r
         return starts(bytes, at, to, "recv() failed (") ? this.#fail("io_failed", at) : this.kind;
       case 115: // s
         return starts(bytes, at, to, "send() failed (") ? this.#fail("io_failed", at) : this.kind;
       case 117: // u
         if (starts(bytes, at, to, "upstream timed out (110:")) return this.#fail("timeout", at);
-        return starts(bytes, at, to, "upstream prematurely closed connection") ? this.#fail("upstream_closed", at) : this.kind;
+        return starts(bytes, at, to, "upstream prematurely closed connection")
+          ? this.#fail("upstream_closed", at)
+          : this.kind;
       case 82: // R
         return this.#aliasLine(at);
       default:
@@ -244,7 +256,8 @@ export class LineParser {
   #numberAt(at: number): boolean {
     let number = 0;
     let end = at;
-    for (; end < this.#to && isDigit(this.bytes[end]) && end - at < 15; end++) number = number * 10 + (this.bytes[end] as number) - 48;
+    for (; end < this.#to && isDigit(this.bytes[end]) && end - at < 15; end++)
+      number = number * 10 + (this.bytes[end] as number) - 48;
     this.number = number;
     return end > at;
   }
@@ -261,9 +274,14 @@ export class LineParser {
       if (bytes[rest] !== 93) return this.kind;
       rest++;
       if (this.connection < 0) return starts(bytes, rest, to, " Schedule to") ? this.#is(SCHEDULE, rest) : this.kind;
-      if (starts(bytes, rest, to, ": enter main request handler, policy:")) return this.#numberAt(rest + 37) ? this.#is(POLICY, rest) : this.kind;
+      if (starts(bytes, rest, to, ": enter main request handler, policy:"))
+        return this.#numberAt(rest + 37) ? this.#is(POLICY, rest) : this.kind;
       if (!prefill) return this.kind;
-      const code = starts(bytes, rest, to, " subrequest failed with code ") ? 29 : starts(bytes, rest, to, " subrequest returned non-success status:") ? 40 : 0;
+      const code = starts(bytes, rest, to, " subrequest failed with code ")
+        ? 29
+        : starts(bytes, rest, to, " subrequest returned non-success status:")
+          ? 40
+          : 0;
       if (code > 0 && this.#numberAt(rest + code)) {
         const status = this.number;
         this.#fail("prefill_failed", rest + 1);
@@ -272,7 +290,9 @@ export class LineParser {
       return this.kind;
     }
     if (this.connection >= 0 && starts(bytes, at, to, "[Decode Release Stats]")) {
-      const found = /prompt_tokens=(\d{1,15}), decoded_tokens=(\d{1,15})/.exec(bytes.toString("latin1", at, Math.min(to, at + 160)));
+      const found = /prompt_tokens=(\d{1,15}), decoded_tokens=(\d{1,15})/.exec(
+        bytes.toString("latin1", at, Math.min(to, at + 160)),
+      );
       if (found) {
         this.number = Number(found[1]);
         this.second = Number(found[2]);
@@ -407,7 +427,9 @@ export class LineParser {
   #aliasLine(at: number): number {
     if (!startsWith(this.bytes, at, this.#to, RAW_ID)) return this.kind;
     const text = this.bytes.toString("latin1", at, Math.min(this.#to, at + 2200));
-    const found = /^Raw request ID to return to client: (.{1,1024}?), internal vLLM request ID: (\S{1,1024})/s.exec(text);
+    const found = /^Raw request ID to return to client: (.{1,1024}?), internal vLLM request ID: (\S{1,1024})/s.exec(
+      text,
+    );
     if (!found) return this.kind;
     this.text = found[1] as string;
     this.alias = found[2] as string;
@@ -419,7 +441,8 @@ export class LineParser {
     if (text !== this.#lastPrefix) {
       this.#lastPrefix = text;
       const [, y, mo, d, h, mi, s] = /^(\d{4})\/(\d\d)\/(\d\d) (\d\d):(\d\d):(\d\d)$/.exec(text) ?? [];
-      this.#lastPrefixSecond = y === undefined ? 0 : Date.UTC(Number(y), Number(mo) - 1, Number(d), Number(h), Number(mi), Number(s)) / 1000;
+      this.#lastPrefixSecond =
+        y === undefined ? 0 : Date.UTC(Number(y), Number(mo) - 1, Number(d), Number(h), Number(mi), Number(s)) / 1000;
     }
     return this.#lastPrefixSecond;
   }

@@ -3,6 +3,7 @@
  * has none, to the request of the slot that the next line of its process names. Sources are kept apart: connection
  * numbers, slots and clocks are those of one proxy.
  */
+import { parseTraceparent } from "../pdata/ids.ts";
 import { type AccessRow, parseAccessRow } from "./access-row.ts";
 import { D_RUNNING, END, P_FINISHED, POLICIES, RECEIVED, START } from "./actions.ts";
 import { BootClock, isUnix } from "./clock.ts";
@@ -24,7 +25,6 @@ import {
 } from "./line.ts";
 import { ProxyRequest } from "./proxy-request.ts";
 import { zoneOffsetSeconds } from "./timezone.ts";
-import { parseTraceparent } from "./traceparent.ts";
 
 /** A boot-clock stamp this far below the newest one means another boot, or an older file. */
 const BOOT_FALL_US = 2e6;
@@ -108,7 +108,8 @@ export class LogTable {
     if (kind === ENGINE) this.#events.engine(this.#parser);
     else if (kind === ALIAS) this.#events.alias(this.#parser.text, this.#parser.alias);
     else if (kind === ACCESS) this.#row(this.#source(source), line.subarray(from, to));
-    else if (kind !== 0 || (this.#parser.connection < 0 && this.#parser.prefixSecond > 0)) this.#line(this.#source(source), kind);
+    else if (kind !== 0 || (this.#parser.connection < 0 && this.#parser.prefixSecond > 0))
+      this.#line(this.#source(source), kind);
     return kind;
   }
 
@@ -169,7 +170,8 @@ export class LogTable {
   /** Gives a scheduler action to the request in `slot`, else to the oldest open request of that id that lacks it. */
   #place(source: Source, scheduled: Scheduled, slot: number): void {
     let request = source.slots.get(slot);
-    if (request?.id !== scheduled.id) request = this.byId(scheduled.id).find((other) => other.open && !other.has(scheduled.action));
+    if (request?.id !== scheduled.id)
+      request = this.byId(scheduled.id).find((other) => other.open && !other.has(scheduled.action));
     if (request?.note(scheduled.action, scheduled.timeUs)) this.#progress(request, scheduled.action);
   }
 
@@ -191,7 +193,9 @@ export class LogTable {
   /** The connection's request, a new one where `isNew` says that the line belongs to the next. */
   #current(source: Source, isNew: (request: ProxyRequest) => boolean): ProxyRequest {
     const request = source.connections.get(this.#parser.connection);
-    return request === undefined || request.ended || isNew(request) ? this.#begin(source, this.#parser.connection) : request;
+    return request === undefined || request.ended || isNew(request)
+      ? this.#begin(source, this.#parser.connection)
+      : request;
   }
 
   #connectionLine(source: Source, kind: number): void {
@@ -200,7 +204,13 @@ export class LogTable {
       case TRACEPARENT: {
         const request = this.#current(source, hasReceived);
         const parent = parseTraceparent(line.text);
-        if (parent) request.traceparent ??= { ...parent, injected: line.injected };
+        if (parent)
+          request.traceparent ??= {
+            traceId: parent.traceId,
+            spanId: parent.spanId,
+            sampled: (parent.flags & 1) === 1,
+            injected: line.injected,
+          };
         break;
       }
       case START_TIME:
@@ -244,7 +254,10 @@ export class LogTable {
   #action(source: Source): void {
     const line = this.#parser;
     const { action } = line;
-    let request = this.#current(source, (known) => (action === START || action === RECEIVED) && (known.has(action) || known.has(RECEIVED)));
+    let request = this.#current(
+      source,
+      (known) => (action === START || action === RECEIVED) && (known.has(action) || known.has(RECEIVED)),
+    );
     if (request.id === undefined) request = this.#name(source, request);
     else if (!line.idIs(request.id)) return; // not this connection's request: a damaged line
     if (action === RECEIVED) request = this.#received(source, request);
@@ -339,7 +352,12 @@ export class LogTable {
     const request = this.#byReceived.get(receivedKey(row.connection, row.receivedText)) ?? this.#fromRow(source, row);
     request.status = row.status;
     if (!isUnix(row.receivedUs)) request.clock.addPair(row.endUnixUs - row.requestUs, row.receivedUs, "row");
-    if (row.id.length > LOGGED_ID_BYTES && row.id.startsWith(request.id as string) && request.id?.length === LOGGED_ID_BYTES) request.fullId = row.id;
+    if (
+      row.id.length > LOGGED_ID_BYTES &&
+      row.id.startsWith(request.id as string) &&
+      request.id?.length === LOGGED_ID_BYTES
+    )
+      request.fullId = row.id;
     if (request.decodeAddress === "" && request.has(D_RUNNING)) request.decodeAddress = row.upstream;
     this.#progress(request, request.fromRow ? END : -1);
   }
@@ -347,7 +365,8 @@ export class LogTable {
   /** A request that only the access log tells of: log level `notice`, or its other lines are still to come. */
   #fromRow(source: Source, row: AccessRow): ProxyRequest {
     const known = source.connections.get(row.connection);
-    const request = known !== undefined && known.id === undefined && known.open ? known : this.#begin(source, row.connection);
+    const request =
+      known !== undefined && known.id === undefined && known.open ? known : this.#begin(source, row.connection);
     request.fromRow = true;
     request.id = row.id.slice(0, LOGGED_ID_BYTES);
     request.keyTime = row.receivedText;

@@ -5,7 +5,7 @@
  * A request is open (lines come), then ended (waits for its vLLM spans), then sent (its root and states have left), then
  * remembered (late spans still find their place), then forgotten.
  */
-import { D_RUNNING, D_RUNNING_SPAN, END, P_RUNNING, P_RUNNING_SPAN, type Role, ROOT_SPAN } from "./actions.ts";
+import { D_RUNNING, D_RUNNING_SPAN, END, P_RUNNING, P_RUNNING_SPAN, ROOT_SPAN, type Role } from "./actions.ts";
 import { Bottlenecks } from "./bottleneck.ts";
 import { type ClockEstimate, InstanceClock } from "./clock.ts";
 import { type Figures, figuresOf, phasesOf } from "./derive.ts";
@@ -16,10 +16,10 @@ import { type LineParser, LOGGED_ID_BYTES } from "./line.ts";
 import { type LogEvents, LogTable, type SourceName } from "./log-table.ts";
 import type { Identity, ProxyRequest } from "./proxy-request.ts";
 import { hashText, homeOf, type Remembered, RememberedRequests } from "./remembered.ts";
-import { canonicalId, candidates, fullId, uuidTraceId } from "./request-id.ts";
+import { candidates, canonicalId, fullId, uuidTraceId } from "./request-id.ts";
 import { type Decision, type Joining, join, type Known, type RoleRules } from "./span-join.ts";
 import { patchTraces, type SpanEdit } from "./span-patch.ts";
-import { scanTraces, type SpanFacts } from "./span-scan.ts";
+import { type SpanFacts, scanTraces } from "./span-scan.ts";
 import { type Names, TraceWriter } from "./trace-writer.ts";
 
 /** The connector's configuration, in milliseconds. */
@@ -161,6 +161,11 @@ export class Merge implements LogEvents {
     else batch.done(batch);
   }
 
+  /** When the oldest held batch goes on in any case. */
+  get heldDueMs(): number | undefined {
+    return this.#held.dueMs;
+  }
+
   /** When `due` has something to do next, process milliseconds; undefined when nothing waits. */
   nextDueMs(): number | undefined {
     if (this.#evicted.length > 0 || this.#lateEnds.length > 0) return 0;
@@ -217,7 +222,9 @@ export class Merge implements LogEvents {
     this.#nowMs = nowMs;
     this.#held.expire((span) => this.#decide(span, true));
     const writer = new TraceWriter(this.#settings.names);
-    for (const queue of [this.#lateEnds, this.#evicted]) for (const request of queue.splice(0)) request.sent ? this.#sendRest(request, writer) : this.#send(request, writer);
+    for (const queue of [this.#lateEnds, this.#evicted])
+      for (const request of queue.splice(0))
+        request.sent ? this.#sendRest(request, writer) : this.#send(request, writer);
     for (const queue of [this.#complete, this.#ended, this.#open]) {
       for (const [request] of queue) {
         if (writer.items >= OUTPUT_SPANS) break;
@@ -231,7 +238,11 @@ export class Merge implements LogEvents {
 
   begun(request: ProxyRequest): void {
     const uuid = uuidTraceId(request.id as string);
-    if (uuid !== undefined && !this.#uuids.has(uuid) && this.#remembered.byId(request.id as string, true).length === 0) {
+    if (
+      uuid !== undefined &&
+      !this.#uuids.has(uuid) &&
+      this.#remembered.byId(request.id as string, true).length === 0
+    ) {
       request.firstUse = true;
       this.#uuids.set(uuid, request);
     }
@@ -290,7 +301,9 @@ export class Merge implements LogEvents {
   #completeIfAll(request: ProxyRequest): void {
     if (!request.ended || request.sent) return;
     const silent = request.traceparent?.sampled === false; // vLLM exports nothing for it
-    const all = silent || ((request.joinedPrefill > 0 || !request.has(P_RUNNING)) && (request.joinedDecode > 0 || !request.has(D_RUNNING)));
+    const all =
+      silent ||
+      ((request.joinedPrefill > 0 || !request.has(P_RUNNING)) && (request.joinedDecode > 0 || !request.has(D_RUNNING)));
     if (!all) return;
     this.#complete.delete(request);
     this.#complete.set(request, this.#nowMs + QUIET_MS);
@@ -322,7 +335,12 @@ export class Merge implements LogEvents {
     if (!dropped) {
       this.#identify(request);
       const worst = this.#bottlenecks.observe(phasesOf(request));
-      const extra: [string, string | number][] = worst ? [["omni.bottleneck", worst.name], ["omni.bottleneck_excess_seconds", worst.excessSeconds]] : [];
+      const extra: [string, string | number][] = worst
+        ? [
+            ["omni.bottleneck", worst.name],
+            ["omni.bottleneck_excess_seconds", worst.excessSeconds],
+          ]
+        : [];
       const names = writer.add(request, figures, extra);
       if (!request.ended) request.sentNames = names;
     }
@@ -363,12 +381,19 @@ export class Merge implements LogEvents {
   /** Gives the request its trace, once. `span` may tell a traceparent that the log does not. */
   #identify(request: ProxyRequest, span?: SpanFacts): Identity {
     if (request.identity) return request.identity;
-    const parent = request.traceparent ?? (span && span.parentSpanId !== "" ? { traceId: span.traceId, spanId: span.parentSpanId, injected: false } : undefined);
+    const parent =
+      request.traceparent ??
+      (span && span.parentSpanId !== ""
+        ? { traceId: span.traceId, spanId: span.parentSpanId, injected: false }
+        : undefined);
     const key = request.key();
     const uuid = request.firstUse ? uuidTraceId(key.id) : undefined;
     const traceId = parent?.traceId ?? this.#claimGuess(request) ?? uuid ?? traceIdOf(key);
     request.identity = { traceId, rootSpanId: "", rootParentId: parent && !parent.injected ? parent.spanId : "" };
-    request.identity = { ...request.identity, rootSpanId: parent?.injected ? parent.spanId : request.spanId(ROOT_SPAN) };
+    request.identity = {
+      ...request.identity,
+      rootSpanId: parent?.injected ? parent.spanId : request.spanId(ROOT_SPAN),
+    };
     return request.identity;
   }
 
@@ -436,7 +461,8 @@ export class Merge implements LogEvents {
       if (under === "prefill") request.promisedPrefill = true;
       this.#completeIfAll(request);
     }
-    const home = under === undefined ? identity.rootSpanId : request.spanId(under === "prefill" ? P_RUNNING_SPAN : D_RUNNING_SPAN);
+    const home =
+      under === undefined ? identity.rootSpanId : request.spanId(under === "prefill" ? P_RUNNING_SPAN : D_RUNNING_SPAN);
     return this.#placed(facts, identity.traceId, home, role, [identity.rootSpanId, identity.rootParentId]);
   }
 
@@ -447,7 +473,13 @@ export class Merge implements LogEvents {
   }
 
   /** The edit that puts a span under `home`; `ancestors` are span ids above it that need no link. */
-  #placed(facts: SpanFacts, traceId: string, home: string, role: Role | undefined, ancestors: readonly string[]): SpanEdit {
+  #placed(
+    facts: SpanFacts,
+    traceId: string,
+    home: string,
+    role: Role | undefined,
+    ancestors: readonly string[],
+  ): SpanEdit {
     const moved = facts.traceId !== traceId;
     const attributes: [string, string | number][] = role === undefined ? [] : [["omni.role", role]];
     if (moved && facts.traceId !== "") {
@@ -456,7 +488,8 @@ export class Merge implements LogEvents {
     }
     // OmniInfer's own spans have a parent among themselves; vLLM's are what the proxy's state waited for.
     const parentSpanId = facts.fromVllm || facts.parentSpanId === "" ? home : undefined;
-    const oldParent = parentSpanId !== undefined && facts.parentSpanId !== "" && (moved || !ancestors.includes(facts.parentSpanId));
+    const oldParent =
+      parentSpanId !== undefined && facts.parentSpanId !== "" && (moved || !ancestors.includes(facts.parentSpanId));
     return {
       traceId,
       parentSpanId,
@@ -472,9 +505,15 @@ export class Merge implements LogEvents {
     const clock = this.#instances.get(instanceOf(facts));
     const certainUs = clock?.certainUs() ?? 0;
     if (certainUs === 0) return undefined;
-    attributes.push(["omni.clock.offset_ms", certainUs / 1000], ["omni.clock.offset_uncertainty_ms", (clock?.estimate()?.uncertaintyUs ?? 0) / 1000]);
+    attributes.push(
+      ["omni.clock.offset_ms", certainUs / 1000],
+      ["omni.clock.offset_uncertainty_ms", (clock?.estimate()?.uncertaintyUs ?? 0) / 1000],
+    );
     if (this.#settings.clockSkew === "annotate") return undefined;
-    attributes.push(["omni.clock.original_start_time_unix_nano", facts.startNanos.toString()], ["omni.clock.original_end_time_unix_nano", facts.endNanos.toString()]);
+    attributes.push(
+      ["omni.clock.original_start_time_unix_nano", facts.startNanos.toString()],
+      ["omni.clock.original_end_time_unix_nano", facts.endNanos.toString()],
+    );
     return -BigInt(Math.round(certainUs)) * 1000n;
   }
 
@@ -515,7 +554,12 @@ export class Merge implements LogEvents {
     this.#observer.guessed();
     const id = canonicalId(facts.requestId);
     const traceId = uuidTraceId(id) ?? guessedTraceId(id);
-    bounded(this.#guesses, id, { traceId, startUs: facts.startUs, atMs: this.#nowMs, claimedBy: undefined }, MOST_GUESSES);
+    bounded(
+      this.#guesses,
+      id,
+      { traceId, startUs: facts.startUs, atMs: this.#nowMs, claimedBy: undefined },
+      MOST_GUESSES,
+    );
     if (traceId === facts.traceId) return undefined;
     const attributes: [string, string][] = facts.traceId === "" ? [] : [["omni.original_trace_id", facts.traceId]];
     if (facts.traceId !== "") this.#noteMoved(facts.traceId, traceId);

@@ -1,5 +1,17 @@
 /** One request as Omni Proxy's log shows it: what was seen, not yet what is sent. */
-import { D_RUNNING, D_RUNNING_SPAN, END, P_FINISHED, P_RUNNING, P_RUNNING_SPAN, type Policy, PROXY_ACTIONS, RECEIVED, type Role, START } from "./actions.ts";
+import {
+  D_RUNNING,
+  D_RUNNING_SPAN,
+  END,
+  P_FINISHED,
+  P_RUNNING,
+  P_RUNNING_SPAN,
+  type Policy,
+  PROXY_ACTIONS,
+  RECEIVED,
+  type Role,
+  START,
+} from "./actions.ts";
 import { type BootClock, type ClockEstimate, isUnix } from "./clock.ts";
 import { type RequestKey, spanIdOf } from "./identity.ts";
 import type { Failure } from "./line.ts";

@@ -72,7 +72,9 @@ export class RememberedRequests {
     bytes[at] = Math.min(ID_BYTES, request.id.length);
     bytes.write(request.id.slice(0, ID_BYTES), at + 1, "latin1");
     bytes.write(request.traceId, at + TRACE_AT, "hex");
-    [request.rootSpanId, request.prefillSpanId, request.decodeSpanId].forEach((id, i) => bytes.write(id === "" ? ZERO_SPAN : id, at + SPANS_AT + i * 8, "hex"));
+    for (const [i, id] of [request.rootSpanId, request.prefillSpanId, request.decodeSpanId].entries()) {
+      bytes.write(id === "" ? ZERO_SPAN : id, at + SPANS_AT + i * 8, "hex");
+    }
     const times = this.#times[Math.floor(slot / CHUNK)] as Float64Array;
     times.set([request.startUs, request.endUs, request.keyHash], (slot % CHUNK) * DOUBLES);
     this.#link(slot, request.id, request.keyHash);
@@ -82,7 +84,11 @@ export class RememberedRequests {
   byId(id: string, foldCase = false): Remembered[] {
     const found: Remembered[] = [];
     if (this.size === 0) return found;
-    for (let slot = (this.#heads[this.#bucket(hashText(id.toLowerCase()))] as number) - 1; slot >= 0; slot = (this.#next[slot] as number) - 1) {
+    for (
+      let slot = (this.#heads[this.#bucket(hashText(id.toLowerCase()))] as number) - 1;
+      slot >= 0;
+      slot = (this.#next[slot] as number) - 1
+    ) {
       const record = this.#read(slot);
       if (record.id === id || (foldCase && record.id.toLowerCase() === id.toLowerCase())) found.push(record);
     }
@@ -92,7 +98,11 @@ export class RememberedRequests {
   /** True when a request with this key hash is remembered. */
   hasKey(keyHash: number): boolean {
     if (this.size === 0) return false;
-    for (let slot = (this.#keyHeads[this.#bucket(keyHash)] as number) - 1; slot >= 0; slot = (this.#nextKey[slot] as number) - 1) {
+    for (
+      let slot = (this.#keyHeads[this.#bucket(keyHash)] as number) - 1;
+      slot >= 0;
+      slot = (this.#nextKey[slot] as number) - 1
+    ) {
       if (this.#keyHash(slot) === keyHash) return true;
     }
     return false;
@@ -102,7 +112,8 @@ export class RememberedRequests {
   forgetBefore(startUs: number): void {
     while (this.size > 0) {
       const slot = this.#oldest % this.#capacity;
-      if (((this.#times[Math.floor(slot / CHUNK)] as Float64Array)[(slot % CHUNK) * DOUBLES] as number) >= startUs) return;
+      if (((this.#times[Math.floor(slot / CHUNK)] as Float64Array)[(slot % CHUNK) * DOUBLES] as number) >= startUs)
+        return;
       this.#dropOldest();
     }
   }

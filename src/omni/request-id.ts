@@ -5,7 +5,8 @@
 import { LOGGED_ID_BYTES } from "./line.ts";
 
 /** vLLM's prefixes (entrypoints/openai), and the index that `n` > 1 puts in front of them in some versions. */
-const PREFIX = /^(?:\d{1,6}_)?(?:chatcmpl|cmpl|embd|embd-rerank|score|rerank|classify|pool|responses|resp|tokn|trsc|generate-tokens)-/;
+const PREFIX =
+  /^(?:\d{1,6}_)?(?:chatcmpl|cmpl|embd|embd-rerank|score|rerank|classify|pool|responses|resp|tokn|trsc|generate-tokens)-/;
 const COMPLETION = /^(?:\d{1,6}_)?cmpl-/;
 const BEAM = /-[0-9a-f]{16}-beam-\d{1,6}$/;
 const INDEX = /-\d{1,6}$/;
@@ -19,7 +20,9 @@ function forms(text: string): string[] {
   const bare = text.replace(PREFIX, "");
   if (COMPLETION.test(text)) {
     // A completion's id always has an index behind it: `cmpl-job-1` is prompt 1 of `job` and never request `job-1`.
-    const stripped = [bare, bare.replace(TAIL, "")].map((base) => (BEAM.test(base) ? base.replace(BEAM, "") : base.replace(INDEX, "")));
+    const stripped = [bare, bare.replace(TAIL, "")].map((base) =>
+      BEAM.test(base) ? base.replace(BEAM, "") : base.replace(INDEX, ""),
+    );
     const known = stripped.filter((form) => form !== bare && form !== bare.replace(TAIL, ""));
     return known.length > 0 ? known : [bare];
   }

@@ -14,7 +14,12 @@ const SLACK_US = 2000;
 export type RoleRules = Readonly<Record<Role, ReadonlyMap<string, readonly string[]>>>;
 
 export type Decision =
-  | { readonly kind: "request"; readonly request: ProxyRequest; readonly role: Role | undefined; readonly under: Role | undefined }
+  | {
+      readonly kind: "request";
+      readonly request: ProxyRequest;
+      readonly role: Role | undefined;
+      readonly under: Role | undefined;
+    }
   | { readonly kind: "remembered"; readonly request: Remembered; readonly role: Role | undefined }
   /** Lines that are still to come may decide. */
   | { readonly kind: "wait" }
@@ -40,12 +45,20 @@ export interface Joining {
 /** Decides for one span. `final`: no more lines are waited for. */
 export function join(span: Joining, known: Known, rules: RoleRules, final: boolean): Decision {
   for (const key of span.keys) {
-    const live = known.live(key).filter((request) => holds(request.startUs(), request.ended ? request.lastUs() : undefined, uncertainty(request), span.startUs));
-    const remembered = known.remembered(key).filter((request) => holds(request.startUs, request.endUs, 0, span.startUs));
+    const live = known
+      .live(key)
+      .filter((request) =>
+        holds(request.startUs(), request.ended ? request.lastUs() : undefined, uncertainty(request), span.startUs),
+      );
+    const remembered = known
+      .remembered(key)
+      .filter((request) => holds(request.startUs, request.endUs, 0, span.startUs));
     if (live.length + remembered.length === 0) continue;
     if (live.length + remembered.length > 1) return narrowed(span, live, rules, final);
     const past = remembered[0];
-    return past ? { kind: "remembered", request: past, role: roleOfPast(span.facts, rules) } : place(span, live[0] as ProxyRequest, rules, final);
+    return past
+      ? { kind: "remembered", request: past, role: roleOfPast(span.facts, rules) }
+      : place(span, live[0] as ProxyRequest, rules, final);
   }
   if (!final) return WAIT;
   return strayed(span, known, rules) ?? { kind: "none", cause: "unknown_request" };
@@ -68,7 +81,8 @@ function narrowed(span: Joining, live: readonly ProxyRequest[], rules: RoleRules
     const interval = role === "wait" ? undefined : request.running(role ?? "decode");
     return interval !== undefined && span.startUs >= interval.from - SLACK_US && span.endUs <= interval.to + SLACK_US;
   });
-  if (decided.length === 1 && (final || live.every((request) => request.ended))) return place(span, decided[0] as ProxyRequest, rules, final);
+  if (decided.length === 1 && (final || live.every((request) => request.ended)))
+    return place(span, decided[0] as ProxyRequest, rules, final);
   return final ? { kind: "none", cause: "ambiguous" } : WAIT;
 }
 
@@ -119,7 +133,9 @@ function roleOfPast(facts: SpanFacts, rules: RoleRules): Role | undefined {
 }
 
 function overlap(span: Joining, interval: { from: number; to: number } | undefined): number {
-  return interval === undefined ? 0 : Math.max(0, Math.min(span.endUs, interval.to) - Math.max(span.startUs, interval.from));
+  return interval === undefined
+    ? 0
+    : Math.max(0, Math.min(span.endUs, interval.to) - Math.max(span.startUs, interval.from));
 }
 
 /**
@@ -135,7 +151,11 @@ function strayed(span: Joining, known: Known, rules: RoleRules): Decision | unde
     if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(key) || request.startUs() === undefined) continue;
     const decision = place(span, request, rules, true);
     // With no overlap to go by, one token means prefill.
-    const isPrefill = decision.kind === "request" && decision.role === undefined && span.facts.maxTokens === 1 && request.has(P_RUNNING);
+    const isPrefill =
+      decision.kind === "request" &&
+      decision.role === undefined &&
+      span.facts.maxTokens === 1 &&
+      request.has(P_RUNNING);
     return isPrefill ? { ...decision, role: "prefill", under: "prefill" } : decision;
   }
   return undefined;

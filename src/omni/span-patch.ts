@@ -92,7 +92,10 @@ class Patcher {
       if ((cursor.field === 7 || cursor.field === 8) && cursor.wire === FIXED64 && edit.shiftNanos) {
         out.fixed64(cursor.field, BigInt.asUintN(64, cursor.fixed64() + edit.shiftNanos));
       } else if (cursor.field === 16 && cursor.wire === FIXED32 && newParent) {
-        const flags = new DataView(this.#bytes.buffer, this.#bytes.byteOffset + cursor.valueStart, 4).getUint32(0, true);
+        const flags = new DataView(this.#bytes.buffer, this.#bytes.byteOffset + cursor.valueStart, 4).getUint32(
+          0,
+          true,
+        );
         out.fixed32(16, flags & FLAG_HAS_IS_REMOTE ? flags | FLAG_IS_REMOTE : flags);
       } else this.#copy(cursor);
     }
@@ -117,7 +120,11 @@ export function writeAttribute(out: WireWriter, field: number, key: string, valu
       else if (typeof value === "boolean") out.tag(2, VARINT).varint(value ? 1 : 0);
       else if (typeof value === "bigint") out.int64(3, value);
       else if (typeof value === "number") out.double(4, value);
-      else out.message(5, () => value.forEach((item) => out.message(1, () => out.string(1, item))));
+      else {
+        out.message(5, () => {
+          for (const item of value) out.message(1, () => out.string(1, item));
+        });
+      }
     });
   });
 }

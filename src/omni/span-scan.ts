@@ -79,7 +79,8 @@ class Scanner {
 
   request(): void {
     const cursor = new WireCursor(this.#bytes);
-    while (cursor.next()) if (cursor.field === 1 && cursor.wire === LEN) this.#resourceSpans(cursor.valueStart, cursor.valueEnd);
+    while (cursor.next())
+      if (cursor.field === 1 && cursor.wire === LEN) this.#resourceSpans(cursor.valueStart, cursor.valueEnd);
   }
 
   #resourceSpans(from: number, to: number): void {
@@ -93,7 +94,8 @@ class Scanner {
     while (cursor.next()) {
       if (cursor.field !== 2 || cursor.wire !== LEN) continue;
       scope.reset(this.#bytes, cursor.valueStart, cursor.valueEnd);
-      while (scope.next()) if (scope.field === 2 && scope.wire === LEN) this.#oneSpan(scope.valueStart, scope.valueEnd, read);
+      while (scope.next())
+        if (scope.field === 2 && scope.wire === LEN) this.#oneSpan(scope.valueStart, scope.valueEnd, read);
     }
   }
 
@@ -169,7 +171,11 @@ class Scanner {
   #isLlmRequest(from: number, to: number): boolean {
     const span = this.#span.reset(this.#bytes, from, to);
     while (span.next()) {
-      if (isField(span, 5)) return span.valueEnd - span.valueStart === LLM_REQUEST.length && startsWith(this.#bytes, span.valueStart, to, LLM_REQUEST);
+      if (isField(span, 5))
+        return (
+          span.valueEnd - span.valueStart === LLM_REQUEST.length &&
+          startsWith(this.#bytes, span.valueStart, to, LLM_REQUEST)
+        );
     }
     return false;
   }

@@ -26,7 +26,14 @@ function lookUp(localAsUtc: number, zone: string): number {
   if (zone === "UTC") return 0;
   if (zone === "Local" || zone === "") {
     const utc = new Date(localAsUtc * 1000);
-    const local = new Date(utc.getUTCFullYear(), utc.getUTCMonth(), utc.getUTCDate(), utc.getUTCHours(), utc.getUTCMinutes(), utc.getUTCSeconds());
+    const local = new Date(
+      utc.getUTCFullYear(),
+      utc.getUTCMonth(),
+      utc.getUTCDate(),
+      utc.getUTCHours(),
+      utc.getUTCMinutes(),
+      utc.getUTCSeconds(),
+    );
     return -local.getTimezoneOffset() * 60;
   }
   try {

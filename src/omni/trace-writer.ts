@@ -35,7 +35,12 @@ export class TraceWriter {
   }
 
   /** Adds a request's spans, those named in `without` left out. Returns the names that were added. */
-  add(request: ProxyRequest, figures: Figures, extra: readonly (readonly [string, AttributeValue])[], without?: ReadonlySet<string>): Set<string> {
+  add(
+    request: ProxyRequest,
+    figures: Figures,
+    extra: readonly (readonly [string, AttributeValue])[],
+    without?: ReadonlySet<string>,
+  ): Set<string> {
     const added = new Set<string>();
     const put = (resource: Resource, span: DerivedSpan): void => {
       if (without?.has(span.name)) return;
@@ -57,7 +62,8 @@ export class TraceWriter {
   finish(): { bytes: Buffer; items: number } | undefined {
     if (this.items === 0) return undefined;
     const out = new WireWriter(this.items * 320);
-    for (const { resource, spans } of this.#groups.values()) writeResourceSpans(out, resource, this.#names.version, spans);
+    for (const { resource, spans } of this.#groups.values())
+      writeResourceSpans(out, resource, this.#names.version, spans);
     return { bytes: out.finish(), items: this.items };
   }
 
