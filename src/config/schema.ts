@@ -47,6 +47,48 @@ function unknownKeys(issue: z.core.$ZodRawIssue, known: readonly string[]): stri
   return withHint(keys.join(HINT), hints.join(HINT));
 }
 
+/**
+ * A number of bytes: an integer, or a text such as "1KiB" (1024) or "1kb" (1000), as the Collector's file receivers
+ * read them (stanza's ByteSize: decimal units without, binary units with an "i"; case does not matter).
+ */
+export function byteSize(fallback: string, min = 0, max = Number.MAX_SAFE_INTEGER) {
+  return z
+    .codec(
+      z.union([z.string(), z.number()], {
+        error: (issue) => `expected a size such as "1MiB" or 4096, got ${describe(issue.input)}`,
+      }),
+      z.number(),
+      {
+        decode: (value, ctx) => {
+          const bytes = typeof value === "number" ? value : parseByteSize(value);
+          const fault =
+            bytes === undefined || !Number.isSafeInteger(bytes)
+              ? withHint(`invalid size ${JSON.stringify(value)}`, 'write a whole number of bytes, or "64KiB", "1MiB"')
+              : bytes < min
+                ? `must be at least ${min} bytes, got ${bytes}`
+                : bytes > max
+                  ? `must be at most ${max} bytes, got ${bytes}`
+                  : undefined;
+          if (fault === undefined) return bytes as number;
+          ctx.issues.push({ code: "custom", input: value, message: fault });
+          return z.NEVER;
+        },
+        encode: (bytes) => bytes,
+      },
+    )
+    .default(parseByteSize(fallback) ?? 0);
+}
+
+const SIZE_UNITS = "kmgtp";
+
+/** Bytes of "1MiB", "1.5kb" or "300", rounded down, or undefined. */
+export function parseByteSize(text: string): number | undefined {
+  const [, number, prefix, binary] = /^(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i?)b)?$/i.exec(text.trim()) ?? [];
+  if (number === undefined) return undefined;
+  const power = prefix === undefined ? 0 : SIZE_UNITS.indexOf(prefix.toLowerCase()) + 1;
+  return Math.floor(Number(number) * (binary ? 1024 : 1000) ** power);
+}
+
 /** A Go duration ("200ms", "1h30m", "1.5s"; 0; an integer is nanoseconds), as milliseconds. Negative ones are refused. */
 export function duration(fallback?: string) {
   const codec = z.codec(

@@ -1,0 +1,312 @@
+/** Keeps the set of followed files in step with the file system: what appears, moves, is replaced or goes away. */
+import { dirname } from "node:path";
+import type { FileAccess, FileFacts } from "./files.ts";
+import type { Glob } from "./glob.ts";
+import { type FileKey, fileKey } from "./identity.ts";
+import type { Checkpoint } from "./offsets.ts";
+import type { RecordEncoder } from "./records.ts";
+import { scanPaths } from "./scan.ts";
+import { type Machinery, Source } from "./source.ts";
+import { Tail, type TailLimits } from "./tail.ts";
+
+/** What to follow and how. */
+export interface FollowerOptions extends TailLimits {
+  readonly include: readonly Glob[];
+  readonly exclude: readonly Glob[];
+  /** For files that are there at the first look; later ones are read from their beginning. */
+  readonly startAt: "beginning" | "end";
+  /** `max_concurrent_files`: handles held open. */
+  readonly openFiles: number;
+  /** `rotate_wait`: how long a replaced or deleted file must have been quiet to be given up. */
+  readonly rotateWaitMs: number;
+  /** Makes the encoder for the lines of one path. */
+  encoder(path: string): RecordEncoder;
+}
+
+/** A file that changed within this time is looked at in every round. */
+const ACTIVE_MS = 60_000;
+/** How many of the others a round looks at, in turn: a thousand idle files cost no more than these. */
+const IDLE_LOOKS = 64;
+/** Listing folders may take one part in this many of the time. */
+const SCAN_SHARE = 20;
+/** How many names of a folder are tried to find where a file was moved to. */
+const MOST_NEIGHBOURS = 4096;
+
+/** `look` finds out what changed and sets the sources to work; it does not wait for them. */
+export class Follower {
+  readonly #files: FileAccess;
+  readonly #options: FollowerOptions;
+  readonly #shared: Machinery;
+  readonly #tails = new Map<FileKey, Tail>();
+  /** The tail that each path leads to; a file with several names has one of them. */
+  readonly #byPath = new Map<string, Tail>();
+  readonly #sources = new Map<string, Source>();
+  /** Wanted paths of the last scan -> when each was first wanted. */
+  #wanted: ReadonlyMap<string, number> = new Map();
+  #failedFolders: ReadonlySet<string> = new Set();
+  #nextScanAt = Number.NEGATIVE_INFINITY;
+  #turn = 0;
+  #isFirstLook = true;
+  #resumed = new Map<FileKey, Checkpoint>();
+  #looking: Promise<void> = Promise.resolve();
+
+  constructor(files: FileAccess, options: FollowerOptions, shared: Machinery) {
+    this.#files = files;
+    this.#options = options;
+    this.#shared = shared;
+  }
+
+  get openFiles(): number {
+    let open = 0;
+    for (const tail of this.#tails.values()) if (tail.isOpen) open++;
+    return open;
+  }
+
+  get lagBytes(): number {
+    let lag = 0;
+    for (const tail of this.#tails.values()) lag += tail.lagBytes;
+    return lag;
+  }
+
+  /** Files that are known. */
+  get knownFiles(): number {
+    return this.#tails.size;
+  }
+
+  /** Reads the checkpoints and takes the first look, so that what is written from now on will be read. */
+  async begin(): Promise<void> {
+    for (const checkpoint of await this.#shared.offsets.load()) this.#resumed.set(fileKey(checkpoint), checkpoint);
+    await this.look();
+  }
+
+  /** One round; rounds do not overlap. Never rejects. */
+  look(): Promise<void> {
+    this.#looking = this.#looking
+      .then(() => this.#look())
+      .catch((error: unknown) =>
+        this.#shared.telemetry.warn("round", "looking at the log files failed; the next round tries again", { error }),
+      );
+    return this.#looking;
+  }
+
+  /** Resolves when all that was seen is handed on, or the pipeline does not take it and stopping was asked for. */
+  async idle(): Promise<void> {
+    await Promise.all([...this.#sources.values()].map((source) => source.idle()));
+  }
+
+  /** Closes every handle. Lines that were not handed on are left where they are. */
+  async close(): Promise<void> {
+    await this.#looking;
+    await Promise.all([...this.#tails.values()].map((tail) => tail.rest().catch(() => {})));
+  }
+
+  async #look(): Promise<void> {
+    const { clock, stopped } = this.#shared;
+    const now = clock.monotonic();
+    if (now >= this.#nextScanAt) await this.#scan(now);
+    for (const path of this.#pathsInTurn(now)) {
+      if (stopped.aborted) return;
+      await this.#lookAt(path, now);
+    }
+    for (const tail of [...this.#tails.values()]) {
+      if (tail.path === undefined) await this.#lookAtMoved(tail, now);
+      if (tail.leftOriginAt !== undefined && this.#tails.has(tail.key)) await this.#retire(tail, tail.leftOriginAt, now);
+      if (tail.isIgnored) await this.#close(tail);
+    }
+    for (const source of this.#sources.values()) source.wake();
+    this.#isFirstLook = false;
+  }
+
+  async #scan(now: number): Promise<void> {
+    const { clock, telemetry } = this.#shared;
+    const { include, exclude } = this.#options;
+    const scan = await scanPaths(include, exclude, this.#files);
+    const ended = clock.monotonic();
+    this.#nextScanAt = ended + (ended - now) * SCAN_SHARE;
+    this.#wanted = new Map(scan.paths.map((path) => [path, this.#wanted.get(path) ?? now]));
+    for (const { folder, error } of scan.failed) telemetry.unreadable(folder, error);
+    const failed = new Set(scan.failed.map(({ folder }) => folder));
+    for (const folder of this.#failedFolders) if (!failed.has(folder)) telemetry.readable(folder);
+    this.#failedFolders = failed;
+    if (scan.isCut)
+      telemetry.warn(
+        "scan",
+        "the include patterns reach more folder entries than are looked at: narrow them, some files are not followed",
+        {},
+      );
+  }
+
+  /** Paths to look at in this round: new and active ones all, idle ones in turn. */
+  #pathsInTurn(now: number): string[] {
+    const active: string[] = [];
+    const idle: string[] = [];
+    for (const path of new Set([...this.#wanted.keys(), ...this.#byPath.keys()])) {
+      const tail = this.#byPath.get(path);
+      const since = tail ? tail.changedAt : (this.#wanted.get(path) ?? now);
+      (now - since <= ACTIVE_MS || tail?.isReady ? active : idle).push(path);
+    }
+    if (idle.length <= IDLE_LOOKS) return [...active, ...idle];
+    const from = this.#turn % idle.length;
+    this.#turn = from + IDLE_LOOKS;
+    return [...active, ...[...idle, ...idle].slice(from, from + IDLE_LOOKS)];
+  }
+
+  async #lookAt(path: string, now: number): Promise<void> {
+    const { telemetry } = this.#shared;
+    const known = this.#byPath.get(path);
+    let facts: FileFacts | undefined;
+    try {
+      facts = await this.#files.facts(path);
+    } catch (error) {
+      telemetry.unreadable(path, error);
+      if (known) await this.#lookThroughHandle(known, now);
+      return;
+    }
+    if (known && (!facts || fileKey(facts) !== known.key)) this.#leave(known, path, now);
+    if (!facts) return telemetry.readable(path);
+    if (!facts.isFile) return telemetry.warn(path, "not a regular file: it is not read as a log", { path });
+    const tail = this.#tails.get(fileKey(facts)) ?? this.#adopt(path, facts, now);
+    if (tail.path === undefined) this.#arrive(tail, path);
+    if (tail.path !== path) return; // a second name of a file that is followed
+    tail.observe(facts, now);
+    if (!tail.isReady) telemetry.readable(path);
+    else if (!tail.isOpen && (await this.#makeRoom())) await this.#open(tail, path);
+  }
+
+  #adopt(path: string, facts: FileFacts, now: number): Tail {
+    const checkpoint = this.#resumed.get(fileKey(facts));
+    const start = checkpoint ?? (this.#isFirstLook ? this.#options.startAt : "beginning");
+    const tail = new Tail(path, facts, start, this.#options, now);
+    this.#tails.set(tail.key, tail);
+    this.#byPath.set(path, tail);
+    let source = this.#sources.get(tail.origin);
+    if (!source) {
+      source = new Source(tail.origin, this.#options.encoder(tail.origin), this.#shared);
+      this.#sources.set(tail.origin, source);
+    }
+    source.tails.push(tail);
+    this.#shared.telemetry.info("following a log file", { path, offset: tail.offset, size: facts.size });
+    return tail;
+  }
+
+  /** `path` leads to another file now, or to none. */
+  #leave(tail: Tail, path: string, now: number): void {
+    this.#byPath.delete(path);
+    tail.path = undefined;
+    tail.leftOriginAt ??= now;
+    if (path === tail.origin) this.#shared.telemetry.rotated(path);
+  }
+
+  #arrive(tail: Tail, path: string): void {
+    tail.path = path;
+    this.#byPath.set(path, tail);
+    if (path !== tail.origin) return;
+    tail.leftOriginAt = undefined;
+    tail.isEnding = false;
+    tail.hasEnded = false;
+  }
+
+  /** For a file that no wanted path leads to. */
+  async #lookAtMoved(tail: Tail, now: number): Promise<void> {
+    if (tail.isIgnored || tail.hasEnded) return;
+    if (tail.isOpen) return this.#lookThroughHandle(tail, now);
+    // It was at rest when it was moved: what came in between is read where it is now.
+    const path = await this.#findNeighbour(tail);
+    if (path === undefined || !(await this.#makeRoom()) || !(await this.#open(tail, path))) return this.#forget(tail);
+    await this.#lookThroughHandle(tail, now);
+  }
+
+  async #lookThroughHandle(tail: Tail, now: number): Promise<void> {
+    try {
+      await tail.observeItself(now);
+    } catch (error) {
+      this.#shared.telemetry.unreadable(tail.path ?? tail.origin, error);
+    }
+  }
+
+  async #findNeighbour(tail: Tail): Promise<string | undefined> {
+    const folder = dirname(tail.origin);
+    try {
+      const entries = await this.#files.list(folder);
+      for (const entry of entries.slice(0, MOST_NEIGHBOURS)) {
+        const path = `${folder === "/" ? "" : folder}/${entry.name}`;
+        const facts = entry.kind === "file" ? await this.#files.facts(path) : undefined;
+        if (facts && fileKey(facts) === tail.key) return path;
+      }
+    } catch (error) {
+      this.#shared.telemetry.unreadable(folder, error);
+    }
+    return undefined;
+  }
+
+  /**
+   * Ends a file that left its path once nobody writes to it any more: it was deleted or another file took its place,
+   * and it has been quiet for `rotate_wait`. A file that was moved away with nothing in its place may still be
+   * written to (rotation without a signal to reopen), so it is followed on.
+   */
+  async #retire(tail: Tail, leftOriginAt: number, now: number): Promise<void> {
+    if (tail.isReady) tail.hasEnded = false;
+    const successor = this.#byPath.get(tail.origin);
+    const isReplaced = tail.isDeleted || (successor !== undefined && successor !== tail);
+    const isQuiet = now - Math.max(leftOriginAt, tail.changedAt) >= this.#options.rotateWaitMs;
+    tail.isEnding = !tail.hasEnded && !tail.isIgnored && isReplaced && isQuiet;
+    if (tail.isEnding && !tail.isOpen && tail.path !== undefined && (await this.#makeRoom()))
+      await this.#open(tail, tail.path);
+    if (!tail.hasEnded && !tail.isIgnored) return;
+    if (this.#sources.get(tail.origin)?.isBusy) return;
+    if (tail.path === undefined) await this.#forget(tail);
+    else await this.#close(tail);
+  }
+
+  async #open(tail: Tail, path: string): Promise<boolean> {
+    const { offsets, telemetry } = this.#shared;
+    try {
+      if (!(await tail.open(this.#files, path))) return false;
+    } catch (error) {
+      telemetry.unreadable(path, error);
+      return false;
+    }
+    await offsets.save(tail.checkpoint);
+    return true;
+  }
+
+  /** Lets the file rest that has been quiet longest, when as many are open as may be. */
+  async #makeRoom(): Promise<boolean> {
+    if (this.openFiles < this.#options.openFiles) return true;
+    let quietest: Tail | undefined;
+    for (const tail of this.#tails.values()) {
+      if (!tail.isOpen || tail.isReady || tail.isEnding || tail.path === undefined) continue;
+      if (this.#sources.get(tail.origin)?.isBusy) continue;
+      if (quietest === undefined || tail.changedAt < quietest.changedAt) quietest = tail;
+    }
+    if (quietest) {
+      await this.#close(quietest);
+      return true;
+    }
+    this.#shared.telemetry.warn(
+      "max_concurrent_files",
+      "more log files have lines to read than may be open: the others wait; raise max_concurrent_files or narrow include",
+      { max_concurrent_files: this.#options.openFiles },
+    );
+    return false;
+  }
+
+  async #forget(tail: Tail): Promise<void> {
+    await this.#close(tail);
+    this.#tails.delete(tail.key);
+    const source = this.#sources.get(tail.origin);
+    source?.tails.splice(source.tails.indexOf(tail), 1);
+    if (source?.tails.length === 0) this.#sources.delete(tail.origin);
+    this.#shared.telemetry.readable(tail.origin);
+    this.#shared.telemetry.debug("a log file was read to its end", { path: tail.origin, offset: tail.offset });
+    await this.#shared.offsets.forget(tail);
+  }
+
+  async #close(tail: Tail): Promise<void> {
+    try {
+      await tail.rest();
+    } catch (error) {
+      this.#shared.telemetry.debug("closing a log file failed", { path: tail.origin, error });
+    }
+  }
+}
