@@ -110,7 +110,8 @@ export class Follower {
     }
     for (const tail of [...this.#tails.values()]) {
       if (tail.path === undefined) await this.#lookAtMoved(tail, now);
-      if (tail.leftOriginAt !== undefined && this.#tails.has(tail.key)) await this.#retire(tail, tail.leftOriginAt, now);
+      if (tail.leftOriginAt !== undefined && this.#tails.has(tail.key))
+        await this.#retire(tail, tail.leftOriginAt, now);
       if (tail.isIgnored) await this.#close(tail);
     }
     for (const source of this.#sources.values()) source.wake();
@@ -123,10 +124,12 @@ export class Follower {
     const scan = await scanPaths(include, exclude, this.#files);
     const ended = clock.monotonic();
     this.#nextScanAt = ended + (ended - now) * SCAN_SHARE;
-    this.#wanted = new Map(scan.paths.map((path) => [path, this.#wanted.get(path) ?? now]));
-    for (const { folder, error } of scan.failed) telemetry.unreadable(folder, error);
+    const wanted = new Map(scan.paths.map((path) => [path, this.#wanted.get(path) ?? now]));
+    for (const path of this.#wanted.keys()) if (!wanted.has(path)) telemetry.readable("look", path);
+    this.#wanted = wanted;
+    for (const { folder, error } of scan.failed) telemetry.unreadable("look", folder, error);
     const failed = new Set(scan.failed.map(({ folder }) => folder));
-    for (const folder of this.#failedFolders) if (!failed.has(folder)) telemetry.readable(folder);
+    for (const folder of this.#failedFolders) if (!failed.has(folder)) telemetry.readable("look", folder);
     this.#failedFolders = failed;
     if (scan.isCut)
       telemetry.warn(
@@ -158,19 +161,19 @@ export class Follower {
     try {
       facts = await this.#files.facts(path);
     } catch (error) {
-      telemetry.unreadable(path, error);
+      telemetry.unreadable("look", path, error);
       if (known) await this.#lookThroughHandle(known, now);
       return;
     }
     if (known && (!facts || fileKey(facts) !== known.key)) this.#leave(known, path, now);
-    if (!facts) return telemetry.readable(path);
+    telemetry.readable("look", path);
+    if (!facts) return;
     if (!facts.isFile) return telemetry.warn(path, "not a regular file: it is not read as a log", { path });
     const tail = this.#tails.get(fileKey(facts)) ?? this.#adopt(path, facts, now);
     if (tail.path === undefined) this.#arrive(tail, path);
     if (tail.path !== path) return; // a second name of a file that is followed
     tail.observe(facts, now);
-    if (!tail.isReady) telemetry.readable(path);
-    else if (!tail.isOpen && (await this.#makeRoom())) await this.#open(tail, path);
+    if (!tail.isOpen && tail.isReady && (await this.#makeRoom())) await this.#open(tail, path);
   }
 
   #adopt(path: string, facts: FileFacts, now: number): Tail {
@@ -211,8 +214,9 @@ export class Follower {
     if (tail.isIgnored || tail.hasEnded) return;
     if (tail.isOpen) return this.#lookThroughHandle(tail, now);
     // It was at rest when it was moved: what came in between is read where it is now.
+    if (!(await this.#makeRoom())) return;
     const path = await this.#findNeighbour(tail);
-    if (path === undefined || !(await this.#makeRoom()) || !(await this.#open(tail, path))) return this.#forget(tail);
+    if (path === undefined || !(await this.#open(tail, path))) return this.#forget(tail);
     await this.#lookThroughHandle(tail, now);
   }
 
@@ -220,7 +224,7 @@ export class Follower {
     try {
       await tail.observeItself(now);
     } catch (error) {
-      this.#shared.telemetry.unreadable(tail.path ?? tail.origin, error);
+      this.#shared.telemetry.unreadable("read", tail.origin, error);
     }
   }
 
@@ -234,7 +238,11 @@ export class Follower {
         if (facts && fileKey(facts) === tail.key) return path;
       }
     } catch (error) {
-      this.#shared.telemetry.unreadable(folder, error);
+      this.#shared.telemetry.warn(
+        folder,
+        "cannot list the folder of a log file that was renamed: its last lines may be missing",
+        { folder, error },
+      );
     }
     return undefined;
   }
@@ -263,7 +271,7 @@ export class Follower {
     try {
       if (!(await tail.open(this.#files, path))) return false;
     } catch (error) {
-      telemetry.unreadable(path, error);
+      telemetry.unreadable("read", tail.origin, error);
       return false;
     }
     await offsets.save(tail.checkpoint);
@@ -297,7 +305,7 @@ export class Follower {
     const source = this.#sources.get(tail.origin);
     source?.tails.splice(source.tails.indexOf(tail), 1);
     if (source?.tails.length === 0) this.#sources.delete(tail.origin);
-    this.#shared.telemetry.readable(tail.origin);
+    this.#shared.telemetry.readable("read", tail.origin);
     this.#shared.telemetry.debug("a log file was read to its end", { path: tail.origin, offset: tail.offset });
     await this.#shared.offsets.forget(tail);
   }

@@ -1,4 +1,5 @@
 /** The component: a timer around the follower. */
+import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import type { Component, Consumer, Host, Settings } from "../../kernel/api.ts";
 import type { Timer } from "../../telemetry/clock.ts";
@@ -39,6 +40,7 @@ export class OmniProxyLogReceiver implements Component {
     this.#telemetry = new Telemetry(settings);
     const { clock } = settings;
     const stopped = this.#stop.signal;
+    setMaxListeners(0, stopped); // one for each file that waits; their number is bounded
     const host = surroundings.host ?? hostname();
     this.#follower = new Follower(
       surroundings.files ?? nodeFiles,

@@ -56,14 +56,14 @@ export class Source {
       if (!hasWork(tail)) continue;
       try {
         await this.#drain(tail, false);
-        this.#shared.telemetry.readable(tail.path ?? tail.origin);
+        this.#shared.telemetry.readable("read", tail.origin);
         if (tail.isEnding && !tail.isReady) {
           await this.#drain(tail, true);
           tail.hasEnded = !tail.isReady;
         }
       } catch (error) {
         if (this.#shared.stopped.aborted) return;
-        this.#shared.telemetry.unreadable(tail.path ?? tail.origin, error);
+        this.#shared.telemetry.unreadable("read", tail.origin, error);
         // A handle that failed may be stale (a network file system); without a path it is the only one there is.
         if (tail.path !== undefined) await tail.rest().catch(() => {});
       }
@@ -87,16 +87,16 @@ export class Source {
   async #step(tail: Tail, space: Buffer, isLast: boolean): Promise<boolean> {
     const { delivery, offsets, telemetry, clock } = this.#shared;
     const reading = await tail.read(space, isLast);
+    const compression = tail.offset === 0 ? compressionOf(tail.head) : undefined;
+    if (compression !== undefined) {
+      tail.isIgnored = true;
+      telemetry.info(`the file is compressed (${compression}) and is not read as a log`, { path: tail.origin });
+      return false;
+    }
     if (reading.kind === "drained") return false;
     if (reading.kind === "restarted") {
       telemetry.truncated(tail.origin, reading.offset);
     } else {
-      const compression = tail.offset === 0 ? compressionOf(tail.head) : undefined;
-      if (compression !== undefined) {
-        tail.isIgnored = true;
-        telemetry.info(`the file is compressed (${compression}) and is not read as a log`, { path: tail.path });
-        return false;
-      }
       const { lines } = reading;
       const bytes = this.#encoder.encode({ ...reading, observedUnixMs: clock.now() });
       await delivery.deliver(bytes, lines.count, tail.origin);

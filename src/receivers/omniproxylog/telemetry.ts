@@ -9,6 +9,9 @@ const REPEAT_MS = 60_000;
 /** Complaints that are remembered, so that a million unreadable files cannot fill the memory. */
 const MOST_COMPLAINTS = 4096;
 
+/** What cannot be done with a path: find out what is there, or open and read it. */
+type Task = "look" | "read";
+
 /** Counters and log lines of one receiver. */
 export class Telemetry {
   readonly #settings: Settings;
@@ -120,17 +123,17 @@ export class Telemetry {
     this.#settings.logger.warn(message, fields);
   }
 
-  /** `path` cannot be read just now: says what to do, and reports a recoverable status. */
-  unreadable(path: string, error: unknown): void {
+  /** `path` cannot be found out about, or read, just now: says what to do, and reports a recoverable status. */
+  unreadable(task: Task, path: string, error: unknown): void {
     this.warn(path, `cannot read a log file; it is tried again: ${remedy(error)}`, { path, error });
     const isNews = this.#troubled.size === 0;
-    if (this.#troubled.size < MOST_COMPLAINTS) this.#troubled.add(path);
+    if (this.#troubled.size < MOST_COMPLAINTS) this.#troubled.add(`${task} ${path}`);
     if (isNews) this.#report({ level: "recoverable", error: new Error(`cannot read ${path}: ${text(error)}`) });
   }
 
-  /** `path` can be read, or is of no interest any more. */
-  readable(path: string): void {
-    if (this.#troubled.delete(path) && this.#troubled.size === 0) this.#report({ level: "ok" });
+  /** That works, or is of no interest any more. */
+  readable(task: Task, path: string): void {
+    if (this.#troubled.delete(`${task} ${path}`) && this.#troubled.size === 0) this.#report({ level: "ok" });
   }
 }
 
