@@ -3,10 +3,11 @@ import { requestMergeConnectorFactory } from "./connectors/requestmerge/factory.
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
 import { nopReceiverFactory } from "./receivers/nop/factory.ts";
+import { omniProxyLogReceiverFactory } from "./receivers/omniproxylog/factory.ts";
 
 /** Every component of this build, a line each, in alphabetical order. */
 export const factories: Factories = {
-  receivers: [nopReceiverFactory],
+  receivers: [nopReceiverFactory, omniProxyLogReceiverFactory],
   processors: [],
   exporters: [nopExporterFactory],
   connectors: [requestMergeConnectorFactory],

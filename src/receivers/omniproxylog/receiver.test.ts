@@ -232,6 +232,23 @@ describe("OmniProxyLogReceiver rotation", () => {
     expect(tail.lines).toEqual(["late"]);
   });
 
+  it("gives a file that was moved away and back its full quiet time when it is replaced later", async () => {
+    await folder.write("error.log", "unfinished");
+    const tail = await started("error.log", { start_at: "beginning" });
+    await folder.rename("error.log", "elsewhere");
+    await tail.poll();
+    await folder.rename("elsewhere", "error.log");
+    await tail.pollUntilRetired();
+    await folder.rename("error.log", "error.log.1");
+    await folder.write("error.log", "");
+    await tail.poll();
+    await tail.poll();
+    expect(tail.lines).toEqual([]);
+    await folder.append("error.log.1", " line\n");
+    await tail.poll();
+    expect(tail.lines).toEqual(["unfinished line"]);
+  });
+
   it("knows a renamed file again when the pattern takes in its new name", async () => {
     await folder.write("error.log", "1\n");
     const tail = await started("error.log*", { start_at: "beginning" });

@@ -174,12 +174,11 @@ export class Tail {
     const file = this.#file;
     if (file === undefined) throw new Error(`${this.origin} is not open`);
     const goal = this.#seen;
-    if (goal.size < this.#offset) return this.#restart();
     // The byte in front tells a line's start from what is left of a cut line.
     const lead = this.#offset > 0 ? 1 : 0;
     const position = this.#offset - lead;
     for (let room = space; ; room = Buffer.allocUnsafe(Math.min(room.length * 4, this.#limits.lineBytes + 2))) {
-      const wanted = Math.min(goal.size - position, room.length);
+      const wanted = Math.max(0, Math.min(goal.size - position, room.length));
       const bytes = room.subarray(0, await file.read(room, 0, wanted, position));
       // Looked at after the content, so that bytes of a new content are never taken for more of the old one.
       const head = await this.#readHead(file);
