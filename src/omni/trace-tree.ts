@@ -1,10 +1,6 @@
 /** Spans as they came in, joined into trees: by trace id, then parent under parent. Whatever the spans say, every one is in exactly one tree. */
 import { attribute, type ResourceSpans, type SpanData } from "../pdata/model.ts";
-
-/** Names of log-derived spans that have a part in the picture. */
-export const ROOT_SPAN = "Trace for Omni Proxy";
-export const P_RUNNING_SPAN = "P running";
-export const D_RUNNING_SPAN = "D running";
+import { INTERVALS, ROOT_SPAN } from "./actions.ts";
 
 /** A span, whose it is, and what hangs below it. */
 export interface SpanNode {
@@ -28,7 +24,7 @@ export interface TraceTree {
 }
 
 /** Intervals that overlap the states: listed after them, or a reader would take them for states. */
-const MEASURES: ReadonlySet<string> = new Set(["TTFT", "TPOT1", "TPOT2", "Received all tokens"]);
+const MEASURES: ReadonlySet<string> = new Set(["TTFT", ...INTERVALS.map(({ name }) => name)]);
 
 interface MutableNode extends SpanNode {
   parent: MutableNode | undefined;

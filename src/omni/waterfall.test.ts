@@ -56,6 +56,8 @@ const root = span("01", "Trace for Omni Proxy", 0, 53.9, {
     "http.response.status_code": 200n,
     "omni.ttft_seconds": 0.0398,
     "omni.tpot_seconds": 0.0028,
+    "gen_ai.usage.prompt_tokens": 6n,
+    "gen_ai.usage.completion_tokens": 5n,
     "omni.missing_actions": ["Start to schedule", "Enter state APC matching"],
   }),
 });
@@ -75,7 +77,7 @@ describe("renderTraces", () => {
     // Children come before their parents, and in other resources: order and origin do not matter.
     expect(renderTraces([decode, prefill, from("omni-proxy", [...states, root])], { width: 80 })).toBe(
       `243666c1-cc9c-48bf-84a2-f3ce79f0a677 · ok · POST /v1/completions · HTTP 200 · s…
-  TTFT 39.8 ms · TPOT 2.8 ms · end-to-end 53.9 ms · trace 243666c1cc9c48bf84a2f…
+  TTFT 39.8 ms · TPOT 2.8 ms · end-to-end 53.9 ms · 6 tokens in, 5 out · trac…
   Trace for Omni Proxy · omni-proxy       0 s   53.9 ms ████████████████████████
   ├─ P waiting                            0 s    1.2 ms █
   ├─ P running                         1.2 ms     16 ms  ███████

@@ -1,15 +1,8 @@
 /** Merged traces as text for people: a block a request, its spans as a tree with bars. Pure; `debug` and `demo` print it. */
 import { type AttributeValue, attribute, type ResourceSpans, STATUS_CODE } from "../pdata/model.ts";
+import { D_RUNNING_SPAN, P_RUNNING_SPAN } from "./actions.ts";
 import { BOLD, DIM, GREEN, Pen, RED, type Segment, YELLOW } from "./pen.ts";
-import {
-  assembleTraces,
-  countSpans,
-  D_RUNNING_SPAN,
-  P_RUNNING_SPAN,
-  type SpanNode,
-  type TraceTree,
-  walk,
-} from "./trace-tree.ts";
+import { assembleTraces, countSpans, type SpanNode, type TraceTree, walk } from "./trace-tree.ts";
 import { drawTree, lengthOf } from "./waterfall-rows.ts";
 
 /** How to draw. */
@@ -89,11 +82,19 @@ function requestHeader(tree: TraceTree, request: SpanNode, pen: Pen): Segment[][
     seconds("TTFT", "omni.ttft_seconds"),
     seconds("TPOT", "omni.tpot_seconds"),
     `end-to-end ${pen.duration(lengthOf(request))}`,
+    tokens(request),
   ];
   return [
     title,
     [{ text: times.filter(isSome).join(separator) }, { text: `${separator}trace ${tree.traceId}`, sgr: DIM }],
   ];
+}
+
+/** vLLM's own counts, which the root has when one decode span told them. */
+function tokens(request: SpanNode): string | undefined {
+  const given = fact(request, "gen_ai.usage.prompt_tokens");
+  const made = fact(request, "gen_ai.usage.completion_tokens");
+  return given === undefined || made === undefined ? undefined : `${given} tokens in, ${made} out`;
 }
 
 function traceHeader(tree: TraceTree, pen: Pen): Segment[][] {
