@@ -222,13 +222,16 @@ export function oneOf<const V extends readonly [string, ...string[]]>(values: V,
     .default(fallback as never);
 }
 
-/** A list of strings; [] when absent or null. */
+/** A list of strings; [] when absent or null. "a,b" is a list of two, as the Collector's decoder has it. */
 export function texts() {
   const list = z.array(z.string({ error: (issue) => expected("string", issue.input) }), {
     error: (issue) => expected("slice", issue.input),
   });
   return z
-    .codec(z.unknown(), list, { decode: (value) => (value ?? []) as never, encode: (value) => value as unknown })
+    .codec(z.unknown(), list, {
+      decode: (value) => (typeof value === "string" ? (value === "" ? [] : value.split(",")) : (value ?? [])) as never,
+      encode: (value) => value as unknown,
+    })
     .prefault([]);
 }
 
