@@ -3,6 +3,7 @@ import { appendFile, link, mkdir, readFile, rename, symlink, truncate, unlink, w
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { decodeSection } from "../../src/config/schema.ts";
+import type { Consumer } from "../../src/kernel/api.ts";
 import { schema } from "../../src/receivers/omniproxylog/config.ts";
 import { type FileAccess, nodeFiles } from "../../src/receivers/omniproxylog/files.ts";
 import type { OffsetStore } from "../../src/receivers/omniproxylog/offsets.ts";
@@ -16,7 +17,12 @@ import { RecordingSink } from "./sink.ts";
 
 /** A temporary folder with log files, and what writers and logrotate do to them. `remove` it at the end. */
 export class LogFolder {
-  readonly path: string = mkdtempSync(join(tmpdir(), "omnishim-logs-"));
+  readonly path: string;
+
+  /** @param path for a folder that has to have the same name again */
+  constructor(path: string = mkdtempSync(join(tmpdir(), "omnishim-logs-"))) {
+    this.path = path;
+  }
 
   at(name: string): string {
     return join(this.path, name);
@@ -95,7 +101,7 @@ export function fileError(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: made by a test`), { code });
 }
 
-/** A receiver over real files, a fake clock and a recording sink; rounds run when `poll` is called. */
+/** A receiver over real files and a fake clock, with a recording sink behind it; rounds run when `poll` is called. */
 export class TestTail {
   readonly clock = new FakeClock();
   readonly sink = new RecordingSink<"logs">();
@@ -105,7 +111,8 @@ export class TestTail {
   readonly said: { level: string; message: string; fields: Readonly<Record<string, unknown>> }[] = [];
   readonly receiver: OmniProxyLogReceiver;
 
-  constructor(section: Record<string, unknown>, offsets?: OffsetStore) {
+  /** @param next takes the batches in place of the sink */
+  constructor(section: Record<string, unknown>, offsets?: OffsetStore, next?: Consumer<"logs">) {
     const { config } = decodeSection(schema, section);
     const say =
       (level: string) =>
@@ -122,7 +129,7 @@ export class TestTail {
     this.receiver = new OmniProxyLogReceiver(
       config,
       testSettings("omni_proxy_log", { clock: this.clock, metrics: this.metrics, logger }),
-      this.sink,
+      next ?? this.sink,
       { files: this.files, host: "node-7", ...(offsets ? { offsets } : {}) },
     );
   }
