@@ -31,6 +31,8 @@ export interface ClockEstimate {
 
 /** The clock of one boot of one log source. */
 export class BootClock {
+  /** The newest stamp (as logged) that was read with this clock: how far the log is known. */
+  newestUs = 0;
   #max = Number.NEGATIVE_INFINITY;
   #lines = 0;
   #rows = 0;

@@ -68,7 +68,6 @@ interface Scheduled {
 class Source {
   readonly name: SourceName;
   clock = new BootClock();
-  newestUs = 0;
   readonly connections = new Map<number, ProxyRequest>();
   readonly slots = new Map<number, ProxyRequest>();
   /** Scheduler lines that wait for the next line of their process. */
@@ -336,14 +335,17 @@ export class LogTable {
 
   /** Watches for a new boot, and narrows the clock by the prefix's second. */
   #watchClock(source: Source, request: ProxyRequest): void {
-    const line = this.#parser;
-    if (isUnix(line.timeUs)) return;
-    const second = line.prefixSecond - zoneOffsetSeconds(line.prefixSecond, source.name.timezone);
-    if (line.timeUs < source.newestUs - BOOT_FALL_US) {
-      if (!source.clock.fits(second, line.timeUs) && line.action === RECEIVED) source.clock = new BootClock();
-      source.newestUs = line.timeUs;
-    } else if (line.timeUs > source.newestUs) source.newestUs = line.timeUs;
-    if (line.prefixSecond > 0) request.clock.addPrefix(second, line.timeUs);
+    const { timeUs, prefixSecond, action } = this.#parser;
+    const { clock } = source;
+    if (isUnix(timeUs)) {
+      request.clock.newestUs = Math.max(request.clock.newestUs, timeUs);
+      return;
+    }
+    const second = prefixSecond - zoneOffsetSeconds(prefixSecond, source.name.timezone);
+    if (timeUs < clock.newestUs - BOOT_FALL_US && action === RECEIVED && !clock.fits(second, timeUs))
+      source.clock = new BootClock();
+    request.clock.newestUs = Math.max(request.clock.newestUs, timeUs);
+    if (prefixSecond > 0) request.clock.addPrefix(second, timeUs);
   }
 
   #row(source: Source, line: Buffer): void {

@@ -7,16 +7,18 @@
  */
 import { D_RUNNING, D_RUNNING_SPAN, END, P_RUNNING, P_RUNNING_SPAN, ROOT_SPAN, type Role } from "./actions.ts";
 import { Bottlenecks } from "./bottleneck.ts";
-import { type ClockEstimate, InstanceClock } from "./clock.ts";
+import type { ClockEstimate } from "./clock.ts";
 import { type Figures, figuresOf, phasesOf } from "./derive.ts";
 import { EngineLog } from "./engine-log.ts";
+import { Guesses } from "./guesses.ts";
 import { type HeldBatch, HeldBatches } from "./held.ts";
-import { guessedTraceId, traceIdOf } from "./identity.ts";
+import { traceIdOf } from "./identity.ts";
+import { Instances } from "./instances.ts";
 import { type LineParser, LOGGED_ID_BYTES } from "./line.ts";
 import { type LogEvents, LogTable, type SourceName } from "./log-table.ts";
 import type { Identity, ProxyRequest } from "./proxy-request.ts";
 import { hashText, homeOf, type Remembered, RememberedRequests } from "./remembered.ts";
-import { candidates, canonicalId, fullId, uuidTraceId } from "./request-id.ts";
+import { candidates, fullId, uuidTraceId } from "./request-id.ts";
 import { type Decision, type Joining, join, type Known, type RoleRules } from "./span-join.ts";
 import { patchTraces, type SpanEdit } from "./span-patch.ts";
 import { type SpanFacts, scanTraces } from "./span-scan.ts";
@@ -66,20 +68,11 @@ const QUIET_MS = 1000;
 const LINGER_MS = 3000;
 /** Spans in one output batch, about. */
 const OUTPUT_SPANS = 4096;
-/** Guesses, aliases, moved traces and vLLM instances that are kept. */
-const MOST_GUESSES = 100_000;
+/** Aliases and moved traces that are kept. */
 const MOST_ALIASES = 100_000;
 const MOST_MOVED_TRACES = 10_000;
-const MOST_INSTANCES = 1000;
 /** A trace that spans of several requests shared: nothing moves along with one of them. */
 const SHARED = "";
-
-interface Guess {
-  readonly traceId: string;
-  readonly startUs: number;
-  readonly atMs: number;
-  claimedBy: ProxyRequest | undefined;
-}
 
 export class Merge implements LogEvents {
   readonly #settings: MergeSettings;
@@ -99,10 +92,10 @@ export class Merge implements LogEvents {
   readonly #endless = new Map<ProxyRequest, number>();
   /** The live request that has a UUID's bits as its trace id. */
   readonly #uuids = new Map<string, ProxyRequest>();
-  readonly #guesses = new Map<string, Guess>();
+  readonly #guesses: Guesses;
+  readonly #instances: Instances;
   readonly #aliases = new Map<string, string>();
   readonly #moved = new Map<string, string>();
-  readonly #instances = new Map<string, InstanceClock>();
   /** Ended before their time in the table was up; sent at the next `due`. */
   readonly #evicted: ProxyRequest[] = [];
   readonly #lateEnds: ProxyRequest[] = [];
@@ -115,6 +108,8 @@ export class Merge implements LogEvents {
     this.#table = new LogTable(this);
     this.#engine = new EngineLog(settings.maxRequests, settings.requestTimeoutMs);
     this.#remembered = new RememberedRequests(settings.rememberCount);
+    this.#guesses = new Guesses(settings.rememberMs);
+    this.#instances = new Instances(settings.clockSkew);
     this.#known = { live: (key) => this.#table.byId(key), remembered: (key) => this.#remembered.byId(key) };
   }
 
@@ -213,7 +208,7 @@ export class Merge implements LogEvents {
     }
     this.#engine.expire(nowMs);
     this.#remembered.forgetBefore(this.#newestUs - this.#settings.rememberMs * 1000);
-    this.#expireGuesses();
+    this.#guesses.expire(nowMs);
     return writer.finish();
   }
 
@@ -388,7 +383,7 @@ export class Merge implements LogEvents {
         : undefined);
     const key = request.key();
     const uuid = request.firstUse ? uuidTraceId(key.id) : undefined;
-    const traceId = parent?.traceId ?? this.#claimGuess(request) ?? uuid ?? traceIdOf(key);
+    const traceId = parent?.traceId ?? this.#guesses.claim(request) ?? uuid ?? traceIdOf(key);
     request.identity = { traceId, rootSpanId: "", rootParentId: parent && !parent.injected ? parent.spanId : "" };
     request.identity = {
       ...request.identity,
@@ -405,7 +400,7 @@ export class Merge implements LogEvents {
       const alias = keys.map((key) => this.#aliases.get(key)).find((id) => id !== undefined);
       if (alias !== undefined) keys.unshift(alias.slice(0, LOGGED_ID_BYTES));
     }
-    const shiftUs = this.#instances.get(instanceOf(facts))?.certainUs() ?? 0;
+    const shiftUs = this.#instances.shiftUs(facts);
     return { facts, keys, startUs: facts.startUs - shiftUs, endUs: facts.endUs - shiftUs };
   }
 
@@ -447,7 +442,8 @@ export class Merge implements LogEvents {
     if (role === undefined && facts.fromVllm) this.#observer.unmerged("role_unknown", 1);
     if (facts.fromVllm) {
       const interval = under === undefined ? undefined : request.running(under);
-      if (interval && interval.to !== Number.POSITIVE_INFINITY) this.#watchInstance(facts, interval);
+      const clock = interval && this.#instances.watch(facts, interval);
+      if (clock) this.#observer.instanceClock(clock.name, clock.estimate);
       request.addJoined({
         spanId: facts.spanId,
         role,
@@ -457,7 +453,8 @@ export class Merge implements LogEvents {
         model: facts.model,
       });
       const full = fullId(facts.requestId);
-      if (request.id?.length === 36 && full.length > 36 && full.startsWith(request.id)) request.fullId ??= full;
+      if (request.id?.length === LOGGED_ID_BYTES && full.length > LOGGED_ID_BYTES && full.startsWith(request.id))
+        request.fullId ??= full;
       if (under === "prefill") request.promisedPrefill = true;
       this.#completeIfAll(request);
     }
@@ -481,7 +478,9 @@ export class Merge implements LogEvents {
     ancestors: readonly string[],
   ): SpanEdit {
     const moved = facts.traceId !== traceId;
-    const attributes: [string, string | number][] = role === undefined ? [] : [["omni.role", role]];
+    const skew = this.#instances.skew(facts);
+    const attributes = [...skew.attributes];
+    if (role !== undefined) attributes.unshift(["omni.role", role]);
     if (moved && facts.traceId !== "") {
       attributes.push(["omni.original_trace_id", facts.traceId]);
       this.#noteMoved(facts.traceId, traceId);
@@ -495,39 +494,8 @@ export class Merge implements LogEvents {
       parentSpanId,
       attributes,
       link: oldParent ? { traceId: facts.traceId, spanId: facts.parentSpanId } : undefined,
-      shiftNanos: this.#skew(facts, attributes),
+      shiftNanos: skew.shiftNanos,
     };
-  }
-
-  /** Notes the instance's clock offset on a span; the shift that corrects it, when the configuration wants that. */
-  #skew(facts: SpanFacts, attributes: [string, string | number][]): bigint | undefined {
-    if (this.#settings.clockSkew === "off" || !facts.fromVllm) return undefined;
-    const clock = this.#instances.get(instanceOf(facts));
-    const certainUs = clock?.certainUs() ?? 0;
-    if (certainUs === 0) return undefined;
-    attributes.push(
-      ["omni.clock.offset_ms", certainUs / 1000],
-      ["omni.clock.offset_uncertainty_ms", (clock?.estimate()?.uncertaintyUs ?? 0) / 1000],
-    );
-    if (this.#settings.clockSkew === "annotate") return undefined;
-    attributes.push(
-      ["omni.clock.original_start_time_unix_nano", facts.startNanos.toString()],
-      ["omni.clock.original_end_time_unix_nano", facts.endNanos.toString()],
-    );
-    return -BigInt(Math.round(certainUs)) * 1000n;
-  }
-
-  #watchInstance(facts: SpanFacts, interval: { from: number; to: number }): void {
-    const name = instanceOf(facts);
-    if (name === "") return;
-    let clock = this.#instances.get(name);
-    if (!clock) {
-      clock = new InstanceClock();
-      bounded(this.#instances, name, clock, MOST_INSTANCES);
-    }
-    clock.add(facts.startUs, facts.endUs, interval.from, interval.to);
-    const estimate = clock.estimate();
-    if (estimate) this.#observer.instanceClock(name, estimate);
   }
 
   #noteMoved(from: string, to: string): void {
@@ -547,42 +515,15 @@ export class Merge implements LogEvents {
     }
   }
 
-  // ---- guesses: spans that had to leave before a line told of their request ----
-
+  /** A span that has to leave before any line told of its request. One with a parent has its traceparent's trace already. */
   #guess(facts: SpanFacts): SpanEdit | undefined {
     if (facts.parentSpanId !== "" || !facts.fromVllm) return undefined;
     this.#observer.guessed();
-    const id = canonicalId(facts.requestId);
-    const traceId = uuidTraceId(id) ?? guessedTraceId(id);
-    bounded(
-      this.#guesses,
-      id,
-      { traceId, startUs: facts.startUs, atMs: this.#nowMs, claimedBy: undefined },
-      MOST_GUESSES,
-    );
+    const traceId = this.#guesses.make(facts, this.#nowMs);
     if (traceId === facts.traceId) return undefined;
-    const attributes: [string, string][] = facts.traceId === "" ? [] : [["omni.original_trace_id", facts.traceId]];
-    if (facts.traceId !== "") this.#noteMoved(facts.traceId, traceId);
-    return { traceId, attributes };
-  }
-
-  /** The trace id that a span of this request was given before the request was known. */
-  #claimGuess(request: ProxyRequest): string | undefined {
-    const guess = this.#guesses.get(request.id as string);
-    if (!guess || (guess.claimedBy && guess.claimedBy !== request)) return undefined;
-    const startUs = request.startUs() ?? 0;
-    const endUs = request.ended ? (request.lastUs() ?? 0) : Number.POSITIVE_INFINITY;
-    const slack = (request.clockEstimate()?.uncertaintyUs ?? 0) + 2000;
-    if (guess.startUs < startUs - slack || guess.startUs > endUs + slack) return undefined;
-    guess.claimedBy = request;
-    return guess.traceId;
-  }
-
-  #expireGuesses(): void {
-    for (const [id, guess] of this.#guesses) {
-      if (this.#nowMs - guess.atMs < this.#settings.rememberMs) return;
-      this.#guesses.delete(id);
-    }
+    if (facts.traceId === "") return { traceId, attributes: [] };
+    this.#noteMoved(facts.traceId, traceId);
+    return { traceId, attributes: [["omni.original_trace_id", facts.traceId]] };
   }
 }
 
@@ -596,10 +537,4 @@ function bounded<V>(map: Map<string, V>, key: string, value: V, most: number): v
 function keyHash(request: ProxyRequest): number {
   const { connection, id, time } = request.key();
   return hashText(`${connection}\n${id}\n${time}`);
-}
-
-/** What names a vLLM process: its instance id, else its service. */
-function instanceOf(facts: SpanFacts): string {
-  const { attributes } = facts.resource;
-  return attributes.get("service.instance.id") ?? attributes.get("service.name") ?? "";
 }

@@ -150,6 +150,11 @@ export class ProxyRequest {
     return isUnix(stampUs) ? stampUs : stampUs + (this.clock.estimate()?.offsetUs ?? 0);
   }
 
+  /** How far its log was read, unix microseconds: what happened before is known. */
+  knownUntilUs(): number {
+    return this.toUnix(this.clock.newestUs);
+  }
+
   /** How well the request's unix times are known; undefined when its stamps are unix time already or no clock is known. */
   clockEstimate(): ClockEstimate | undefined {
     const received = this.at[RECEIVED] as number;

@@ -88,6 +88,8 @@ function narrowed(span: Joining, live: readonly ProxyRequest[], rules: RoleRules
 
 /** The place under a live request, once the state that it goes under is certain. */
 function place(span: Joining, request: ProxyRequest, rules: RoleRules, final: boolean): Decision {
+  // An open request's end may stand in a line to come, before this span's start.
+  if (!final && !request.ended && request.knownUntilUs() < span.startUs + SLACK_US) return WAIT;
   const role = roleOf(span, request, rules, final);
   if (role === "wait") return WAIT;
   if (role === undefined) return { kind: "request", request, role, under: undefined };
@@ -107,7 +109,7 @@ function roleOf(span: Joining, request: ProxyRequest, rules: RoleRules, final: b
   if (tokens === undefined) return undefined;
   if (tokens > 1) return "decode";
   if (request.policy === "aggregation") return "decode";
-  const settled = final || request.ended || (request.lastUs() ?? 0) > span.endUs + SLACK_US;
+  const settled = final || request.ended || request.knownUntilUs() > span.endUs + SLACK_US;
   if (!settled) return "wait";
   const prefill = overlap(span, request.running("prefill"));
   const decode = overlap(span, request.running("decode"));

@@ -1,0 +1,61 @@
+/** The clocks of the vLLM instances, as far as their spans tell. */
+import { type ClockEstimate, InstanceClock } from "./clock.ts";
+import type { SpanFacts } from "./span-scan.ts";
+
+/** Instances that are kept; the one that was new longest ago is forgotten first. */
+const MOST_INSTANCES = 1000;
+
+export class Instances {
+  readonly #clocks = new Map<string, InstanceClock>();
+  readonly #mode: "annotate" | "correct" | "off";
+
+  constructor(mode: "annotate" | "correct" | "off") {
+    this.#mode = mode;
+  }
+
+  /** What is certain of the instance's offset to the proxy's clock, microseconds; 0 when nothing is. */
+  shiftUs(facts: SpanFacts): number {
+    return this.#clocks.get(instanceOf(facts))?.certainUs() ?? 0;
+  }
+
+  /** Takes a joined span and the proxy's interval around it. @returns the instance's name and offset as now known */
+  watch(
+    facts: SpanFacts,
+    interval: { from: number; to: number },
+  ): { name: string; estimate: ClockEstimate } | undefined {
+    const name = instanceOf(facts);
+    if (name === "" || interval.to === Number.POSITIVE_INFINITY) return undefined;
+    let clock = this.#clocks.get(name);
+    if (!clock) {
+      clock = new InstanceClock();
+      this.#clocks.set(name, clock);
+      if (this.#clocks.size > MOST_INSTANCES) this.#clocks.delete(this.#clocks.keys().next().value as string);
+    }
+    clock.add(facts.startUs, facts.endUs, interval.from, interval.to);
+    const estimate = clock.estimate();
+    return estimate && { name, estimate };
+  }
+
+  /** What a span is told of its clock: attributes, and the shift that corrects it where the configuration wants that. */
+  skew(facts: SpanFacts): { attributes: [string, string | number][]; shiftNanos: bigint | undefined } {
+    const clock = this.#mode === "off" || !facts.fromVllm ? undefined : this.#clocks.get(instanceOf(facts));
+    const certainUs = clock?.certainUs() ?? 0;
+    if (certainUs === 0) return { attributes: [], shiftNanos: undefined };
+    const attributes: [string, string | number][] = [
+      ["omni.clock.offset_ms", certainUs / 1000],
+      ["omni.clock.offset_uncertainty_ms", (clock?.estimate()?.uncertaintyUs ?? 0) / 1000],
+    ];
+    if (this.#mode === "annotate") return { attributes, shiftNanos: undefined };
+    attributes.push(
+      ["omni.clock.original_start_time_unix_nano", facts.startNanos.toString()],
+      ["omni.clock.original_end_time_unix_nano", facts.endNanos.toString()],
+    );
+    return { attributes, shiftNanos: -BigInt(Math.round(certainUs)) * 1000n };
+  }
+}
+
+/** What names a vLLM process: its instance id, else its service. */
+function instanceOf(facts: SpanFacts): string {
+  const { attributes } = facts.resource;
+  return attributes.get("service.instance.id") ?? attributes.get("service.name") ?? "";
+}
