@@ -77,7 +77,8 @@ describe("renderTraces", () => {
     // Children come before their parents, and in other resources: order and origin do not matter.
     expect(renderTraces([decode, prefill, from("omni-proxy", [...states, root])], { width: 80 })).toBe(
       `243666c1-cc9c-48bf-84a2-f3ce79f0a677 · ok · POST /v1/completions · HTTP 200 · s…
-  TTFT 39.8 ms · TPOT 2.8 ms · end-to-end 53.9 ms · 6 tokens in, 5 out · trac…
+  TTFT 39.8 ms · TPOT 2.8 ms · end-to-end 53.9 ms · 6 tokens in, 5 out
+  trace 243666c1cc9c48bf84a2f3ce79f0a677
   Trace for Omni Proxy · omni-proxy       0 s   53.9 ms ████████████████████████
   ├─ P waiting                            0 s    1.2 ms █
   ├─ P running                         1.2 ms     16 ms  ███████

@@ -84,10 +84,7 @@ function requestHeader(tree: TraceTree, request: SpanNode, pen: Pen): Segment[][
     `end-to-end ${pen.duration(lengthOf(request))}`,
     tokens(request),
   ];
-  return [
-    title,
-    [{ text: times.filter(isSome).join(separator) }, { text: `${separator}trace ${tree.traceId}`, sgr: DIM }],
-  ];
+  return [title, [{ text: times.filter(isSome).join(separator) }], [{ text: `trace ${tree.traceId}`, sgr: DIM }]];
 }
 
 /** vLLM's own counts, which the root has when one decode span told them. */
