@@ -6,31 +6,41 @@ export const DEMO_SOURCE = "proxy-vllm/grpc";
 export const DEMO_REQUESTS = [4, 5, 8, 24, 31, 35, 36, 38] as const;
 
 /**
- * The files of demo/capture by path: the log lines from a kept request's first to before the next request's first, the
- * access log's rows and vLLM's spans of those requests. Lines, rows and spans are the captured bytes.
+ * The files of demo/capture by path: the log up to its first request, then all lines of the kept requests' connections
+ * with the scheduler's lines among them, the access log's rows and vLLM's spans of those requests. Lines, rows and spans
+ * are the captured bytes.
  */
 export function cutDemoData(): Map<string, Buffer> {
   const capture = readCapture(DEMO_SOURCE);
-  const starts = requestStarts(linesOf(capture.errorLog));
-  const kept = DEMO_REQUESTS.map((i) => {
-    const from = starts[i - 1];
-    if (from === undefined) throw new Error(`request ${i} is not in the log`);
-    return from;
+  const lines = linesOf(capture.errorLog).map((bytes, at) => ({ bytes, at, text: bytes.toString("latin1") }));
+  const received = lines.flatMap(({ text }) => {
+    const match = /\*(\d+) <<<Action: Time received; Timestamp:[\d.]+; RequestID:([^,]*),/.exec(text);
+    return match ? [{ connection: match[1] ?? "", id: match[2] ?? "" }] : [];
   });
-  const lines = linesOf(capture.errorLog);
-  const header = lines.slice(0, starts[0]?.line);
-  const blocks = kept.map(({ line }) => lines.slice(line, starts.find((next) => next.line > line)?.line));
+  // Up to those that are kept, the client sent one request after the other: the n-th in the log is the manifest's n-th.
+  const kept = DEMO_REQUESTS.map((i) => received[i - 1] ?? { connection: "", id: "" });
   const connections = new Set(kept.map(({ connection }) => connection));
+  const ids = new Set(kept.map(({ id }) => id));
+
+  const isOf = (text: string, connection: string): boolean => text.includes(`#0: *${connection} `);
+  const spans = [...connections].map((connection) => {
+    const own = lines.filter(({ text }) => isOf(text, connection)).map(({ at }) => at);
+    return { from: Math.min(...own), to: Math.max(...own) };
+  });
+  const first = lines.findIndex(({ text }) => /#0: \*\d+ /.test(text));
+  const errorLog = lines.filter(({ text, at }) => {
+    if (at < first) return true;
+    const connection = /#0: \*(\d+) /.exec(text)?.[1];
+    if (connection !== undefined) return connections.has(connection);
+    const id = /RequestID:(.*)/.exec(text)?.[1];
+    return (id === undefined || ids.has(id)) && spans.some(({ from, to }) => from < at && at < to);
+  });
   const rows = linesOf(capture.accessLog).filter((row) =>
     connections.has(/connection_info:"(\d+):/.exec(row.toString("latin1"))?.[1] ?? ""),
   );
-  const text = Buffer.concat(blocks.flat()).toString("latin1");
-  const ids = new Set(
-    [...text.matchAll(/Time received; Timestamp:[\d.]+; RequestID:([^,]*),/g)].map((match) => match[1] ?? ""),
-  );
 
   const files = new Map<string, Buffer>([
-    ["nginx_error.log", Buffer.concat([...header, ...blocks.flat()])],
+    ["nginx_error.log", Buffer.concat(errorLog.map(({ bytes }) => bytes))],
     ["nginx_access.log", Buffer.concat(rows)],
   ]);
   const meta: string[] = [];
@@ -43,25 +53,12 @@ export function cutDemoData(): Map<string, Buffer> {
   return files.set("otlp/meta.jsonl", Buffer.from(meta.join("")));
 }
 
-/** Where each request of the log begins: requests came one after the other up to those that are kept. */
-function requestStarts(lines: readonly Buffer[]): { connection: string; line: number }[] {
-  const seen = new Set<string>();
-  return lines.flatMap((bytes, line) => {
-    const connection = /\*(\d+) .*(?:Start to schedule|Traceparent already|Inject start_time|Time received)/.exec(
-      bytes.toString("latin1"),
-    )?.[1];
-    if (connection === undefined || seen.has(connection)) return [];
-    seen.add(connection);
-    return [{ connection, line }];
-  });
-}
-
 /** An ExportTraceServiceRequest with only the spans of these requests; empty when there are none. */
 function keepSpans(request: Uint8Array, ids: ReadonlySet<string>): Buffer {
   const writer = new WireWriter();
   for (const field of fieldsOf(request)) {
     const resource = filtered(field.value, 2, (scope) =>
-      filtered(scope, 2, (span) => (isOf(span, ids) ? span : undefined)),
+      filtered(scope, 2, (span) => (isSpanOf(span, ids) ? span : undefined)),
     );
     if (resource !== undefined) writer.bytes(field.number, resource);
   }
@@ -99,7 +96,7 @@ function* fieldsOf(message: Uint8Array): Generator<{ number: number; value: Uint
 }
 
 /** Whether a span's gen_ai.request.id names one of these requests (the log cuts ids to 36 characters). */
-function isOf(span: Uint8Array, ids: ReadonlySet<string>): boolean {
+function isSpanOf(span: Uint8Array, ids: ReadonlySet<string>): boolean {
   for (const field of fieldsOf(span)) {
     if (field.number !== 9) continue;
     const [key, value] = [...fieldsOf(field.value)];
