@@ -590,6 +590,24 @@ describe("OmniProxyLogReceiver flow", () => {
     expect((await offsets.load())[0]).toMatchObject({ path: folder.at("error.log"), offset: 5 });
   });
 
+  it("reads lines that a round sees while the pass before it is just ending", async () => {
+    await folder.write("error.log", "");
+    const tail = await started("error.log");
+    await tail.poll();
+    await folder.append("error.log", "1\n");
+    let second: Promise<void> | undefined;
+    tail.files.before = async (call) => {
+      if (call !== "read" || second || tail.sink.items === 0) return;
+      // The pass has handed on the line and looks for more of what the first round saw.
+      await folder.append("error.log", "2\n");
+      second = tail.poll();
+      await expect.poll(() => tail.metric("omnishim_log_lag_bytes")).toBe(2);
+    };
+    await tail.poll();
+    await second;
+    expect(tail.lines).toEqual(["1", "2"]);
+  });
+
   it("polls by itself, every poll_interval", async () => {
     await folder.write("error.log", "");
     const tail = await started("error.log", { poll_interval: "100ms" });

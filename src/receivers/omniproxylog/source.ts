@@ -27,6 +27,7 @@ export class Source {
   readonly #encoder: RecordEncoder;
   readonly #shared: Machinery;
   #running: Promise<void> | undefined;
+  #isWanted = false;
 
   constructor(path: string, encoder: RecordEncoder, shared: Machinery) {
     this.path = path;
@@ -38,17 +39,24 @@ export class Source {
     return this.#running !== undefined;
   }
 
-  /** Begins a pass over the files that have something, unless one is under way. */
+  /** Has the files that have something read; when a pass over them is under way, another follows it. */
   wake(): void {
-    if (this.#running || !this.tails.some(hasWork)) return;
-    this.#running = this.#pass().finally(() => {
-      this.#running = undefined;
-    });
+    if (!this.tails.some(hasWork)) return;
+    this.#isWanted = true;
+    this.#running ??= this.#run();
   }
 
-  /** Resolves when no pass is under way. */
+  /** Resolves when all passes that were asked for are done. */
   async idle(): Promise<void> {
     await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#isWanted) {
+      this.#isWanted = false;
+      await this.#pass();
+    }
+    this.#running = undefined;
   }
 
   async #pass(): Promise<void> {
