@@ -46,11 +46,11 @@ export interface Component {
 /** What is known of the call that brought a batch; every field is optional because a timer or a file has no caller. */
 export interface CallContext {
   /** Aborted when the caller gave up or its deadline passed. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Request metadata (lower-case keys), only when the receiver has `include_metadata: true`. */
-  readonly metadata?: ReadonlyMap<string, readonly string[]>;
+  readonly metadata?: ReadonlyMap<string, readonly string[]> | undefined;
   /** Remote address, for messages: "10.0.0.1:53412". */
-  readonly peer?: string;
+  readonly peer?: string | undefined;
 }
 
 /**

@@ -1,0 +1,317 @@
+/** An HTTP server over node:http with the Collector's settings (confighttp.ServerConfig): limits, decompression, CORS, timeouts. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import { createServer as createTlsServer } from "node:https";
+import type { Server as NetServer, Socket } from "node:net";
+import type { SecureContextOptions } from "node:tls";
+import type { Clock } from "../../telemetry/clock.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import { Budget } from "../budget.ts";
+import type { Encoding } from "../compression/decompress.ts";
+import { guardDoor, type Speech, TLS_ALERT } from "../door.ts";
+import { encodeGrpcMessage, GrpcCode } from "../grpc/status.ts";
+import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
+import { Throttle } from "../throttle.ts";
+import { Cors, type CorsOptions } from "./cors.ts";
+import { Exchange, type ExchangeHost, type HttpRefusal } from "./exchange.ts";
+
+/** `compression_algorithms` when the file has none: the Collector's newest list, "" being "not compressed". */
+export const DEFAULT_COMPRESSIONS = [
+  "",
+  "gzip",
+  "zstd",
+  "zlib",
+  "snappy",
+  "deflate",
+  "lz4",
+  "x-snappy-framed",
+] as const;
+
+const DECODERS: Readonly<Record<(typeof DEFAULT_COMPRESSIONS)[number], Encoding | undefined>> = {
+  "": undefined,
+  gzip: "gzip",
+  zstd: "zstd",
+  zlib: "zlib",
+  deflate: "zlib",
+  snappy: "snappy",
+  "x-snappy-framed": "snappy-framed",
+  lz4: "lz4",
+};
+
+/** Bounds that have no key in the Collector's schema. */
+export interface HttpServerLimits {
+  /** Bytes that the requests in progress may hold together; more are refused with 503 and Retry-After. */
+  readonly maxInFlightBytes: number;
+  /** More connections are closed at once. */
+  readonly maxConnections: number;
+  /** A connection that says nothing for so long is closed. */
+  readonly handshakeTimeoutMs: number;
+}
+
+/** How a server is set up. Sizes in bytes; times in milliseconds, 0 = no limit. */
+export interface HttpServerOptions {
+  readonly address: ListenAddress;
+  readonly transport?: ListenTransport;
+  /** Key of the address in the file, for errors. */
+  readonly key: string;
+  readonly maxBodyBytes: number;
+  /** Names of DEFAULT_COMPRESSIONS; [] = bodies are not decompressed. */
+  readonly compressions: readonly string[];
+  readonly includeMetadata: boolean;
+  /** Added to every response. */
+  readonly responseHeaders: Readonly<Record<string, string>>;
+  readonly cors: CorsOptions | undefined;
+  readonly keepAlives: boolean;
+  readonly readTimeoutMs: number;
+  readonly readHeaderTimeoutMs: number;
+  readonly writeTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly limits: HttpServerLimits;
+  /** Undefined: plain text. */
+  readonly tls?: SecureContextOptions | undefined;
+  /** Where gRPC clients should go instead, for wrong-door answers: "OTLP/gRPC is on 127.0.0.1:4317". */
+  readonly grpcHint: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Answers every request that is not a preflight. It must not throw and must answer. */
+  readonly handle: (exchange: Exchange) => void;
+  /** A request or connection was turned away before a handler saw it. */
+  readonly onRefused?: (reason: HttpRefusal | "wrong_door" | "connections" | "protocol") => void;
+}
+
+/** How long a client that was answered early may go on sending, so that it reads the answer before the connection is reset. */
+const LINGER_MS = 1000;
+/** TCP keepalive probes start after this much silence, as Go's default. */
+const TCP_KEEPALIVE_MS = 15_000;
+/** How exactly timeouts are kept. */
+const TIMEOUT_CHECK_MS = 1000;
+
+/** An HTTP server. States: created -> listening -> closing -> closed. */
+export class HttpServer implements ExchangeHost {
+  readonly maxBodyBytes: number;
+  readonly encodings: ReadonlyMap<string, Encoding | undefined>;
+  readonly decodes: boolean;
+  readonly includeMetadata: boolean;
+  readonly budget: Budget;
+  readonly #options: HttpServerOptions;
+  readonly #server: Server;
+  readonly #wrongDoorGrpc: Http2Server;
+  readonly #cors: Cors | undefined;
+  readonly #throttle: Throttle;
+  readonly #closeSilent: () => void;
+  readonly #sockets = new Set<Socket>();
+  #closed: Promise<void> | undefined;
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options;
+    this.maxBodyBytes = options.maxBodyBytes;
+    this.includeMetadata = options.includeMetadata;
+    this.budget = new Budget(options.limits.maxInFlightBytes);
+    this.decodes = options.compressions.length > 0;
+    this.encodings = encodingTable(options.compressions);
+    this.#throttle = new Throttle(options.clock);
+    this.#cors = options.cors && options.cors.allowedOrigins.length > 0 ? new Cors(options.cors) : undefined;
+    const headersMs = options.readHeaderTimeoutMs || options.readTimeoutMs;
+    const settings = {
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEPALIVE_MS,
+      noDelay: true,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      requestTimeout: options.readTimeoutMs,
+      // Node refuses a time for the headers that is longer than the one for the whole request.
+      headersTimeout: options.readTimeoutMs > 0 ? Math.min(headersMs, options.readTimeoutMs) : headersMs,
+      keepAliveTimeout: options.idleTimeoutMs || options.readTimeoutMs,
+    };
+    this.#server = options.tls ? createTlsServer({ ...settings, ...options.tls }) : createServer(settings);
+    this.#server.timeout = 0;
+    this.#server.on("request", (request, response) => this.#handle(request, response));
+    this.#server.on("checkContinue", (request, response) => this.#continue(request, response));
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => this.#broken(error, socket));
+    this.#server.on("tlsClientError", (error: Error, socket: Socket) =>
+      this.#turnAway(socket, "wrong_door", `TLS handshake failed: ${error.message}`),
+    );
+    this.#wrongDoorGrpc = this.#makeWrongDoor();
+    this.#closeSilent = guardDoor(
+      this.#server as unknown as NetServer,
+      options.limits.handshakeTimeoutMs,
+      (socket, speech, accept) => this.#decide(socket, speech, accept),
+    );
+  }
+
+  /** True from `close` on. */
+  get closing(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** Open connections. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  /** Binds and serves. @throws ListenError */
+  listen(): Promise<Bound> {
+    const { address, key, transport } = this.#options;
+    return listen(this.#server, address, key, transport);
+  }
+
+  /** Stops accepting, lets requests in progress be answered, closes; at once when `deadline` aborts. Idempotent. */
+  close(deadline: AbortSignal): Promise<void> {
+    this.#closed ??= this.#close(deadline);
+    return this.#closed;
+  }
+
+  refused(reason: HttpRefusal): void {
+    this.#options.onRefused?.(reason);
+  }
+
+  lingeringClose(request: IncomingMessage, response: ServerResponse): void {
+    response.shouldKeepAlive = false;
+    response.once("finish", () => {
+      const { socket } = request;
+      request.resume();
+      const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+      socket.once("close", () => clearTimeout(timer));
+    });
+  }
+
+  async #close(deadline: AbortSignal): Promise<void> {
+    const stopped = this.#server.listening
+      ? new Promise<void>((resolve) => this.#server.close(() => resolve()))
+      : Promise.resolve();
+    this.#closeSilent();
+    this.#server.closeIdleConnections();
+    const destroyAll = (): void => {
+      for (const socket of this.#sockets) socket.destroy();
+    };
+    if (deadline.aborted) destroyAll();
+    else deadline.addEventListener("abort", destroyAll, { once: true });
+    const gone = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+    await Promise.all([stopped, ...gone]);
+    deadline.removeEventListener("abort", destroyAll);
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse): void {
+    const { responseHeaders, keepAlives, writeTimeoutMs } = this.#options;
+    for (const name in responseHeaders) response.setHeader(name, responseHeaders[name] as string);
+    if (!keepAlives) response.shouldKeepAlive = false;
+    if (writeTimeoutMs > 0) this.#limitWrite(request, response, writeTimeoutMs);
+    if (this.#cors?.handle(request, response)) return;
+    this.#options.handle(new Exchange(request, response, this));
+  }
+
+  /** "Expect: 100-continue": the body is asked for only when it may be as long as it says. */
+  #continue(request: IncomingMessage, response: ServerResponse): void {
+    if (Number(request.headers["content-length"] ?? 0) <= this.maxBodyBytes) response.writeContinue();
+    this.#handle(request, response);
+  }
+
+  /** WriteTimeout of Go's server: from the end of the headers to the end of the response. */
+  #limitWrite(request: IncomingMessage, response: ServerResponse, ms: number): void {
+    const timer = this.#options.clock.after(ms, () => request.socket.destroy());
+    response.once("close", () => timer.cancel());
+  }
+
+  /** What node:http could not parse, or a timeout of its own. */
+  #broken(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === "ECONNRESET" || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    this.#options.onRefused?.("protocol");
+    const status =
+      error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? "408 Request Timeout"
+        : error.code === "HPE_HEADER_OVERFLOW"
+          ? "431 Request Header Fields Too Large"
+          : "400 Bad Request";
+    socket.end(`HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n${status}`);
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    socket.once("close", () => clearTimeout(timer));
+  }
+
+  #decide(socket: Socket, speech: Exclude<Speech, "more">, accept: (socket: Socket) => void): void {
+    const { limits, tls } = this.#options;
+    if (this.#sockets.size >= limits.maxConnections) {
+      this.#turnAway(socket, "connections", `more than ${limits.maxConnections} connections (max_connections)`);
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    // What is neither is left to node:http, which answers 400.
+    if (tls ? speech === "tls" : speech === "http1" || speech === "other") accept(socket);
+    else this.#wrongDoor(socket, speech);
+  }
+
+  #wrongDoor(socket: Socket, speech: Exclude<Speech, "more">): void {
+    const { tls, grpcHint } = this.#options;
+    socket.on("error", () => {});
+    if (speech === "http2" && !tls) {
+      this.#turnAway(socket, "wrong_door", `a gRPC client came to the OTLP/HTTP port; ${grpcHint}`);
+      this.#wrongDoorGrpc.emit("connection", socket);
+      return;
+    }
+    if (speech === "tls") {
+      this.#turnAway(
+        socket,
+        "wrong_door",
+        "a client opened TLS on the plain-text OTLP/HTTP port: give the client http://, or give this receiver protocols::http::tls with cert_file and key_file",
+      );
+      socket.end(TLS_ALERT);
+    } else {
+      this.#turnAway(
+        socket,
+        "wrong_door",
+        "a client spoke plain text to the TLS OTLP/HTTP port: give the client https://",
+      );
+      // The words of Go's server in this case.
+      socket.end("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
+    }
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    socket.once("close", () => clearTimeout(timer));
+  }
+
+  /** Tells gRPC clients where to go, in their own language: a status they show and do not retry. */
+  #makeWrongDoor(): Http2Server {
+    const server = createHttp2Server();
+    server.on("session", (session) => session.setTimeout(LINGER_MS, () => session.destroy()));
+    server.on("sessionError", () => {});
+    server.on("stream", (stream) => {
+      stream.on("error", () => {});
+      stream.respond(
+        {
+          ":status": 200,
+          "content-type": "application/grpc",
+          "grpc-status": String(GrpcCode.UNIMPLEMENTED),
+          "grpc-message": encodeGrpcMessage(
+            `this is the OTLP/HTTP port, which does not speak gRPC; ${this.#options.grpcHint}`,
+          ),
+        },
+        { endStream: true },
+      );
+      stream.resume();
+    });
+    return server;
+  }
+
+  #turnAway(socket: Socket, reason: "wrong_door" | "connections", message: string): void {
+    this.#options.onRefused?.(reason);
+    const held = this.#throttle.pass(message);
+    if (held === undefined) return;
+    this.#options.logger.warn(message, {
+      peer: `${socket.remoteAddress ?? ""}:${socket.remotePort ?? ""}`,
+      ...(held > 0 ? { times_since_last_line: held } : {}),
+    });
+  }
+}
+
+/** Names without regard to case; "identity" is what "" is. */
+function encodingTable(names: readonly string[]): ReadonlyMap<string, Encoding | undefined> {
+  const table = new Map<string, Encoding | undefined>();
+  for (const name of names) {
+    table.set(name, DECODERS[name as keyof typeof DECODERS]);
+    if (name === "") table.set("identity", undefined);
+  }
+  return table;
+}
