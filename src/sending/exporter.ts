@@ -1,0 +1,162 @@
+import type { CallContext, Component, Consumer, Consumers, Host, Settings } from "../kernel/api.ts";
+import { ConsumeError } from "../kernel/errors.ts";
+import type { OtlpBatch, Signal } from "../pdata/payload.ts";
+import { SendingQueue } from "./queue.ts";
+import type { QueueConfig } from "./queue-config.ts";
+import { type RetryConfig, withRetry } from "./retry.ts";
+import { type AnyBatch, linkAbort, orAborted, type Sender } from "./sender.ts";
+import { emptyLoad, MemoryStorage } from "./storage.ts";
+import { SendingTelemetry } from "./telemetry.ts";
+import { withTimeout } from "./timeout.ts";
+
+/** What makes an exporter out of a way to send one request. */
+export interface ExporterOptions {
+  readonly settings: Settings;
+  /** One attempt. It must settle soon after its signal aborts. */
+  readonly send: Sender;
+  /** Bounds each attempt; 0 or absent: the attempt bounds itself. */
+  readonly timeoutMs?: number;
+  /** Absent: an attempt is final. */
+  readonly retry?: RetryConfig;
+  /** Absent or not enabled: the caller waits for the outcome. */
+  readonly queue?: QueueConfig | undefined;
+  /** Connects, opens files; a rejection aborts start-up. */
+  open?(host: Host): Promise<void>;
+  /** Frees what `open` made; called once, after the last send, also when `open` was never called. */
+  close?(): Promise<void>;
+}
+
+/** An exporter for all three signals, each with a queue and counters of its own as in the Collector. */
+export function createExporter(options: ExporterOptions): Component & { readonly consumers: Consumers } {
+  return new HelpedExporter(options);
+}
+
+/**
+ * Life: made -> start -> running -> shutdown: new batches are refused, retries stop waiting, queues drain -> at the
+ * deadline sends are aborted and what is left is counted and said once -> closed.
+ */
+class HelpedExporter implements Component {
+  readonly #options: ExporterOptions;
+  readonly #lines = new Map<Signal, Line>();
+  readonly consumers: Consumers;
+  #started = false;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: ExporterOptions) {
+    this.#options = options;
+    const line = <S extends Signal>(signal: S): Consumer<S> => this.#line(signal);
+    // Made when a pipeline asks, so that an exporter of traces shows no metrics about logs.
+    this.consumers = {
+      get traces() {
+        return line("traces");
+      },
+      get metrics() {
+        return line("metrics");
+      },
+      get logs() {
+        return line("logs");
+      },
+    };
+  }
+
+  #line(signal: Signal): Line {
+    let line = this.#lines.get(signal);
+    if (!line) {
+      line = new Line(this.#options, signal);
+      this.#lines.set(signal, line);
+    }
+    return line;
+  }
+
+  async start(host: Host): Promise<void> {
+    if (this.#started) return;
+    this.#started = true;
+    await this.#options.open?.(host);
+    for (const line of this.#lines.values()) await line.start();
+  }
+
+  shutdown(deadline: AbortSignal): Promise<void> {
+    this.#stopped ??= (async () => {
+      await Promise.all([...this.#lines.values()].map((line) => line.shutdown(deadline)));
+      await this.#options.close?.();
+    })();
+    return this.#stopped;
+  }
+}
+
+/** One signal's way to the peer. */
+class Line implements Consumer<Signal> {
+  readonly mutatesData = false;
+  readonly #telemetry: SendingTelemetry;
+  readonly #queue: SendingQueue | undefined;
+  readonly #send: Sender;
+  readonly #stopping = new AbortController();
+  /** Calls under way without a queue; shutdown waits for them. */
+  readonly #direct = new Set<Promise<void>>();
+  readonly #abort = new AbortController();
+  #failed: { items: number; lastError: ConsumeError | undefined } = { items: 0, lastError: undefined };
+
+  constructor(options: ExporterOptions, signal: Signal) {
+    const { clock } = options.settings;
+    const telemetry = new SendingTelemetry(options.settings, signal);
+    let send = withTimeout(options.send, options.timeoutMs ?? 0, clock);
+    if (options.retry)
+      send = withRetry(send, options.retry, {
+        clock,
+        stopping: this.#stopping.signal,
+        onRetry: (error, delayMs) => telemetry.retrying(error, delayMs),
+      });
+    this.#send = telemetry.counting(send);
+    this.#telemetry = telemetry;
+    if (!options.queue?.enabled) return;
+    this.#queue = new SendingQueue(options.queue, {
+      clock,
+      storage: new MemoryStorage(),
+      send: this.#send,
+      onRefused: (batch) => telemetry.enqueueFailed(batch),
+      onDropped: (error, items) => this.#dropped(error, items),
+    });
+    telemetry.watchQueue(this.#queue);
+  }
+
+  async start(): Promise<void> {
+    await this.#queue?.start();
+  }
+
+  async consume(batch: OtlpBatch<Signal>, call: CallContext): Promise<void> {
+    if (batch.items === 0) return;
+    if (this.#stopping.signal.aborted)
+      throw new ConsumeError("retryable", "the exporter is shutting down", { grpcCode: 14 });
+    await (this.#queue ? this.#queue.offer(batch, call.signal) : this.#sendNow(batch, call.signal));
+  }
+
+  async #sendNow(batch: AnyBatch, caller: AbortSignal | undefined): Promise<void> {
+    const link = linkAbort(this.#abort.signal, caller);
+    const work = this.#send(batch, link.signal);
+    this.#direct.add(work);
+    try {
+      await work;
+    } catch (error) {
+      throw ConsumeError.from(error);
+    } finally {
+      this.#direct.delete(work);
+      link.release();
+    }
+  }
+
+  #dropped(error: ConsumeError, items: number): void {
+    if (this.#stopping.signal.aborted) this.#failed = { items: this.#failed.items + items, lastError: error };
+    else this.#telemetry.dropped(error, items);
+  }
+
+  async shutdown(deadline: AbortSignal): Promise<void> {
+    this.#stopping.abort();
+    const direct = Promise.allSettled(this.#direct);
+    await orAborted(direct, deadline).catch(() => {
+      this.#abort.abort(new ConsumeError("retryable", "the exporter was shut down before an answer came"));
+      return direct;
+    });
+    const unsent = (await this.#queue?.shutdown(deadline)) ?? emptyLoad;
+    this.#telemetry.stopped(unsent, this.#failed);
+  }
+}

@@ -1,0 +1,43 @@
+/** `sending_queue`: the Collector's keys, defaults and checks (exporterhelper/internal/queuebatch/config.go). */
+import { bool, duration, int, oneOf, presence, section, type z } from "../config/schema.ts";
+
+/** What `queue_size` counts. */
+const sizers = ["requests", "items", "bytes"] as const;
+export type Sizer = (typeof sizers)[number];
+
+const batch = presence({
+  flush_timeout: duration("200ms"),
+  min_size: int(8192),
+  sizer: oneOf(["items", "bytes"], "items").unwrap().optional(),
+});
+
+/**
+ * The section `sending_queue`. `batch.sizer` is that of the queue when left out, or items where that one counts
+ * requests. A durable queue (`storage`) and `batch::partition` are not among the keys as long as they do not exist.
+ */
+export const queueSchema = section({
+  enabled: bool(true),
+  num_consumers: int(10, 1),
+  queue_size: int(1000, 1),
+  sizer: oneOf(sizers, "requests"),
+  block_on_overflow: bool(false),
+  wait_for_result: bool(false),
+  batch,
+}).check((ctx) => {
+  const { sizer, queue_size, batch: group } = ctx.value;
+  if (!group) return;
+  const issue = (key: string, message: string): void => {
+    ctx.issues.push({ code: "custom", input: ctx.value, path: ["batch", key], message });
+  };
+  if (group.flush_timeout <= 0) issue("flush_timeout", "`flush_timeout` must be positive");
+  if (batchSizer(ctx.value) === sizer && group.min_size > queue_size)
+    issue("min_size", `\`min_size\` (${group.min_size}) must be less than or equal to \`queue_size\` (${queue_size})`);
+});
+
+/** What `queueSchema` decodes to. */
+export type QueueConfig = z.output<typeof queueSchema>;
+
+/** In what unit `batch.min_size` is. */
+export function batchSizer(config: Pick<QueueConfig, "sizer" | "batch">): "items" | "bytes" {
+  return config.batch?.sizer ?? (config.sizer === "bytes" ? "bytes" : "items");
+}

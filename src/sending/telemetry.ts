@@ -1,0 +1,117 @@
+/** What every exporter measures and says: the Collector's metric names (exporterhelper/metadata.yaml) and log messages. */
+import { formatDuration } from "../config/schema.ts";
+import type { Settings } from "../kernel/api.ts";
+import type { ConsumeError } from "../kernel/errors.ts";
+import { formatId } from "../kernel/id.ts";
+import type { Signal } from "../pdata/payload.ts";
+import { Throttle } from "../telemetry/throttle.ts";
+import { type AnyBatch, orAborted, type Sender } from "./sender.ts";
+import type { QueueLoad } from "./storage.ts";
+
+/** What an item of a signal is called in metric names. */
+const UNITS: Readonly<Record<Signal, string>> = { traces: "spans", metrics: "metric_points", logs: "log_records" };
+const WORDS: Readonly<Record<Signal, string>> = { traces: "spans", metrics: "metric points", logs: "log records" };
+
+/** A backend that is away fails every request; one line in this time says so. */
+const REPEAT_MS = 10_000;
+
+/** Counts and speaks for one signal of one exporter. */
+export class SendingTelemetry {
+  readonly #settings: Settings;
+  readonly #signal: Signal;
+  readonly #labels: { readonly exporter: string };
+  readonly #throttle: Throttle;
+  #inFlight = 0;
+
+  constructor(settings: Settings, signal: Signal) {
+    this.#settings = settings;
+    this.#signal = signal;
+    this.#labels = { exporter: formatId(settings.id) };
+    this.#throttle = new Throttle(settings.clock, REPEAT_MS);
+    for (const kind of ["sent", "send_failed"] as const) this.#count(kind, 0);
+    settings.metrics.observed(
+      "otelcol_exporter_in_flight_requests",
+      "Number of export requests currently in-flight (including retry backoff).",
+      () => this.#inFlight,
+      { ...this.#labels, data_type: signal },
+    );
+  }
+
+  /** Exposes a queue's fill level. */
+  watchQueue(queue: { readonly size: number; readonly capacity: number }): void {
+    const { metrics } = this.#settings;
+    const labels = { ...this.#labels, data_type: this.#signal };
+    const unit = "(in units of sending_queue::sizer)";
+    metrics.observed("otelcol_exporter_queue_size", `Current size of the queue ${unit}.`, () => queue.size, labels);
+    metrics.observed("otelcol_exporter_queue_capacity", `Capacity of the queue ${unit}.`, () => queue.capacity, labels);
+    this.#count("enqueue_failed", 0);
+  }
+
+  /** Counts what became of each request, once, after all its retries. The outcome never comes later than an abort. */
+  counting(next: Sender): Sender {
+    return async (batch, signal) => {
+      this.#inFlight++;
+      try {
+        await orAborted(next(batch, signal), signal);
+        this.#count("sent", batch.items);
+      } catch (error) {
+        this.#count("send_failed", batch.items);
+        throw error;
+      } finally {
+        this.#inFlight--;
+      }
+    };
+  }
+
+  enqueueFailed(batch: AnyBatch): void {
+    this.#count("enqueue_failed", batch.items);
+  }
+
+  retrying(error: ConsumeError, delayMs: number): void {
+    const passed = this.#throttle.pass("retry");
+    if (!passed) return;
+    this.#settings.logger.info("Exporting failed. Will retry the request after interval.", {
+      error,
+      interval: formatDuration(Math.round(delayMs)),
+      ...(passed.held > 0 ? { unlogged_failures: passed.held } : {}),
+    });
+  }
+
+  /** The queue has no sender to tell any more: `items` are lost, for a cause that is said. */
+  dropped(error: ConsumeError, items: number): void {
+    const passed = this.#throttle.pass(error.disposition, items);
+    if (!passed) return;
+    this.#settings.logger.error("Exporting failed. Dropping data.", {
+      error,
+      dropped_items: passed.weight,
+      data_type: this.#signal,
+      ...(passed.held > 0 ? { unlogged_failures: passed.held } : {}),
+    });
+  }
+
+  /** The exporter stops. `unsent` was in the queue and never tried; `failed` was tried a last time. */
+  stopped(unsent: QueueLoad, failed: { readonly items: number; readonly lastError: ConsumeError | undefined }): void {
+    this.#count("send_failed", unsent.items);
+    const items = unsent.items + failed.items;
+    if (items === 0) return;
+    this.#settings.logger.error(
+      `Stopped before everything was sent: ${items} ${WORDS[this.#signal]} are lost. The queue is in memory; a longer time to stop, or a peer that answers, saves them.`,
+      {
+        dropped_items: items,
+        never_tried: unsent.items,
+        data_type: this.#signal,
+        ...(failed.lastError ? { error: failed.lastError } : {}),
+      },
+    );
+  }
+
+  #count(kind: "sent" | "send_failed" | "enqueue_failed", items: number): void {
+    const unit = UNITS[this.#signal];
+    const help = {
+      sent: `Number of ${WORDS[this.#signal]} successfully sent to destination.`,
+      send_failed: `Number of ${WORDS[this.#signal]} in failed attempts to send to destination.`,
+      enqueue_failed: `Number of ${WORDS[this.#signal]} failed to be added to the sending queue.`,
+    }[kind];
+    this.#settings.metrics.counter(`otelcol_exporter_${kind}_${unit}`, help, ["exporter"]).add(items, this.#labels);
+  }
+}
