@@ -1,0 +1,32 @@
+import { decodeSection } from "../../config/schema.ts";
+import type { ExporterFactory } from "../../kernel/api.ts";
+import { createExporter } from "../../sending/exporter.ts";
+import { otlpGrpcSchema } from "./config.ts";
+import { OtlpGrpcSender } from "./otlp.ts";
+
+/** `otlp_grpc`, known as `otlp` before 0.144: OTLP over gRPC. */
+export const otlpGrpcExporterFactory: ExporterFactory = {
+  kind: "exporter",
+  type: "otlp_grpc",
+  aliases: ["otlp"],
+  stability: "beta",
+  signals: ["traces", "metrics", "logs"],
+  configure(section) {
+    const { config, effective } = decodeSection(otlpGrpcSchema, section);
+    return {
+      effective,
+      create(settings) {
+        const sender = new OtlpGrpcSender(config, settings);
+        return createExporter({
+          settings,
+          send: (batch, signal) => sender.send(batch, signal),
+          timeoutMs: config.timeout,
+          retry: config.retry_on_failure,
+          queue: config.sending_queue,
+          open: () => sender.open(),
+          close: () => sender.close(),
+        });
+      },
+    };
+  },
+};
