@@ -1,15 +1,17 @@
 /** The one list of what a configuration can name. Everything else is told which factories there are. */
 import { requestMergeConnectorFactory } from "./connectors/requestmerge/factory.ts";
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
+import { otlpGrpcExporterFactory } from "./exporters/otlp/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
+import { batchProcessorFactory } from "./processors/batch/factory.ts";
 import { nopReceiverFactory } from "./receivers/nop/factory.ts";
 import { omniProxyLogReceiverFactory } from "./receivers/omniproxylog/factory.ts";
 
 /** Every component of this build, a line each, in alphabetical order. */
 export const factories: Factories = {
   receivers: [nopReceiverFactory, omniProxyLogReceiverFactory],
-  processors: [],
-  exporters: [nopExporterFactory],
+  processors: [batchProcessorFactory],
+  exporters: [nopExporterFactory, otlpGrpcExporterFactory],
   connectors: [requestMergeConnectorFactory],
   extensions: [],
 };
