@@ -19,18 +19,39 @@ export function encodeWithProtobufjs(signal: Signal, request: object): Buffer {
   return Buffer.from(type.encode(type.fromObject(request)).finish());
 }
 
-/** What protobufjs reads in a request: present fields only, 64-bit numbers as decimal strings, bytes as hex, NaN and infinities as text. */
+/**
+ * What protobufjs reads in a request, in one form for all encodings that mean the same: 64-bit numbers as decimal
+ * strings, bytes as hex, NaN and infinities as text; fields with their default and empty messages left out, unless in a
+ * oneof or `optional`; ids of zeros only left out.
+ */
 export function decodeWithProtobufjs(signal: Signal, bytes: Uint8Array): unknown {
   const type = requestType(signal);
-  return normal(type.toObject(type.decode(bytes), { longs: String }));
+  return meaning(type, type.toObject(type.decode(bytes), { longs: String }));
 }
 
-function normal(value: unknown): unknown {
+function meaning(type: protobuf.Type, object: Record<string, unknown>): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const field of type.fieldsArray) {
+    const raw = object[field.name];
+    if (raw === undefined) continue;
+    const value = Array.isArray(raw) ? raw.map((element) => meaningOf(field, element)) : meaningOf(field, raw);
+    if (field.partOf === null && isNothing(field, value)) continue;
+    out[field.name] = value;
+  }
+  return out;
+}
+
+function meaningOf(field: protobuf.Field, value: unknown): unknown {
+  if (field.resolvedType instanceof protobuf.Type) return meaning(field.resolvedType, value as Record<string, unknown>);
   if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
-  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : String(value);
-  if (Array.isArray(value)) return value.map(normal);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, normal(inner)]));
+  return typeof value === "number" ? (Number.isFinite(value) ? value + 0 : String(value)) : value;
+}
+
+function isNothing(field: protobuf.Field, value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  if (typeof value === "object") return Object.keys(value as object).length === 0;
+  if (field.type === "bytes") return /^0*$/.test(value as string);
+  return value === 0 || value === "0" || value === "" || value === false;
 }
 
 /** Any request of the signal, as `encodeWithProtobufjs` takes it: every field of proto/ may be there, ids are of a legal length. */

@@ -1,0 +1,127 @@
+import { ENUMS, type EnumName, fieldsOf, MESSAGES, type MessageName } from "./schema.ts";
+import { FIXED32, FIXED64, LEN, VARINT } from "./wire.ts";
+
+/** How a field's value is spelled in JSON and on the wire. */
+export const KIND = {
+  STRING: 0,
+  BYTES: 1,
+  TRACE_ID: 2,
+  SPAN_ID: 3,
+  BOOL: 4,
+  INT32: 5,
+  UINT32: 6,
+  SINT32: 7,
+  INT64: 8,
+  UINT64: 9,
+  FIXED32: 10,
+  FIXED64: 11,
+  SFIXED64: 12,
+  DOUBLE: 13,
+  ENUM: 14,
+  MESSAGE: 15,
+} as const;
+
+/** A field as the JSON codec needs it. */
+export interface JsonField {
+  readonly number: number;
+  /** lowerCamelCase. */
+  readonly name: string;
+  readonly kind: number;
+  readonly repeated: boolean;
+  /** Of a oneof or optional: zero and absent differ. */
+  readonly presence: boolean;
+  /** The other members of its oneof. */
+  rivals: readonly JsonField[];
+  /** Number and wire type; of repeated numbers those of the packed form. */
+  readonly tag: number;
+  /** Of its own in the message, for a set of fields. */
+  readonly bit: number;
+  readonly child: JsonMessage | undefined;
+  readonly values: ReadonlyMap<string, number> | undefined;
+}
+
+export interface JsonMessage {
+  readonly name: MessageName;
+  readonly fields: JsonField[];
+  /** By field number. */
+  readonly byNumber: JsonField[];
+  /** By `hashKey` of both spellings. */
+  readonly byKey: Map<number, { readonly key: Uint8Array; readonly field: JsonField }>;
+  /** How many bytes its length takes as a rule. A wrong guess costs a move, no more. */
+  readonly lengthGuess: number;
+  readonly isValue: boolean;
+}
+
+/** A step of the hash over a key's bytes; starts from 0. */
+export function hashStep(hash: number, byte: number): number {
+  return (Math.imul(hash, 31) + byte) | 0;
+}
+
+const WIRE_OF: Record<string, readonly [kind: number, wire: number]> = {
+  string: [KIND.STRING, LEN],
+  bytes: [KIND.BYTES, LEN],
+  trace_id: [KIND.TRACE_ID, LEN],
+  span_id: [KIND.SPAN_ID, LEN],
+  bool: [KIND.BOOL, VARINT],
+  int32: [KIND.INT32, VARINT],
+  uint32: [KIND.UINT32, VARINT],
+  sint32: [KIND.SINT32, VARINT],
+  int64: [KIND.INT64, VARINT],
+  uint64: [KIND.UINT64, VARINT],
+  fixed32: [KIND.FIXED32, FIXED32],
+  fixed64: [KIND.FIXED64, FIXED64],
+  sfixed64: [KIND.SFIXED64, FIXED64],
+  double: [KIND.DOUBLE, FIXED64],
+};
+
+const messages = new Map<MessageName, JsonMessage>();
+
+/** The message's table; made once. */
+export function jsonMessage(name: MessageName): JsonMessage {
+  const known = messages.get(name);
+  if (known) return known;
+  const message: JsonMessage = {
+    name,
+    fields: [],
+    byNumber: [],
+    byKey: new Map(),
+    lengthGuess: /^(Resource|Scope)(Spans|Logs|Metrics)$/.test(name)
+      ? 3
+      : /^(Span|LogRecord|Metric|\w+DataPoint)$/.test(name)
+        ? 2
+        : 1,
+    isValue: name === "AnyValue",
+  };
+  messages.set(name, message); // before its fields: values hold values
+  for (const [number, snake, type, rule] of fieldsOf(name)) {
+    const [kind, wire] = WIRE_OF[type] ?? (type in ENUMS ? [KIND.ENUM, VARINT] : [KIND.MESSAGE, LEN]);
+    const repeated = rule === "repeated";
+    const field: JsonField = {
+      number,
+      name: snake.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()),
+      kind,
+      repeated,
+      presence: rule !== undefined && !repeated,
+      rivals: [],
+      tag: number * 8 + (repeated ? LEN : wire),
+      bit: 1 << message.fields.length,
+      child: type in MESSAGES ? jsonMessage(type as MessageName) : undefined,
+      values: ENUMS[type as EnumName],
+    };
+    message.fields.push(field);
+    message.byNumber[number] = field;
+    for (const spelling of new Set([field.name, snake])) {
+      const key = Buffer.from(spelling);
+      const hash = key.reduce(hashStep, 0);
+      if (message.byKey.has(hash)) throw new Error(`two keys of ${name} have one hash: ${spelling}`);
+      message.byKey.set(hash, { key, field });
+    }
+  }
+  const rules = new Map(fieldsOf(name).map(([number, , , rule]) => [number, rule]));
+  for (const field of message.fields) {
+    const rule = rules.get(field.number);
+    if (!field.presence || rule === "optional") continue;
+    field.rivals = message.fields.filter((other) => other !== field && rules.get(other.number) === rule);
+  }
+  return message;
+}
