@@ -3,7 +3,7 @@
  * UTF-8, and a string a line would cost more than the merge itself. Line forms: nginx's error log format, and the
  * messages seen in captures of the real proxy (test/fixtures/captures).
  */
-import { ENGINE_ACTION_INDEX, PROXY_ACTION_INDEX } from "./actions.ts";
+import { ENGINE_ACTION_INDEX, PROXY_ACTION_INDEX, RECEIVED } from "./actions.ts";
 import { find, findLast, isDigit, starts, startsWith } from "./bytes.ts";
 
 /** What a line tells: `LineParser.kind` after `parse`. */
@@ -47,9 +47,9 @@ const SUBREQUEST = Buffer.from('subrequest: "');
 const TRACE_HEADERS = Buffer.from("trace_headers:");
 const RCVED = Buffer.from('rcved:"');
 const RAW_ID = Buffer.from("Raw request ID to return to client: ");
-/** nginx's activity texts between a message and its suffix (ngx_http_log_error: r->connection->log->action). */
+/** nginx's activity texts between a message and its suffix (`log->action` in nginx's sources): a closed list. */
 const ACTIVITY =
-  / while (?:connecting|sending|reading|closing|logging|waiting|proxying|keepalive|prebuffering|processing|initializing)[a-z ]*$/;
+  / while (?:(?:sending|connecting|proxying)(?: request| response)? to (?:client|upstream)|reading (?:upstream|response header from upstream|client request(?: line|s? headers?| body)?|client pipelined request)|closing request|logging request|waiting for request|keepalive|prebuffering (?:response|upstream)|processing (?:HTTP\/2|HTTP\/3) connection|initializing request|internally redirecting)$/;
 /** UUID_STR_LEN - 1: the proxy cuts ids here in its log. */
 export const LOGGED_ID_BYTES = 36;
 /** The longest part of an omnilogger line in front of `<<<Action:` (`asctime - `, a logger's name, a level). */
@@ -381,13 +381,15 @@ export class LineParser {
       this.idEnd = Math.min(to, idStart + LOGGED_ID_BYTES);
       return;
     }
+    // The lines that name a request first are written before nginx has an activity.
+    const bare = this.action <= RECEIVED;
     let found = -1;
     for (let at = find(bytes, CLIENT, idStart, to); at >= 0; at = find(bytes, CLIENT, at + 1, to)) {
-      const end = this.#withoutActivity(at);
+      const end = bare ? at : this.#withoutActivity(at);
       if (end - idStart > LOGGED_ID_BYTES) break;
       found = end;
     }
-    this.idEnd = found >= 0 ? found : Math.min(this.#withoutActivity(to), idStart + LOGGED_ID_BYTES);
+    this.idEnd = found >= 0 ? found : Math.min(bare ? to : this.#withoutActivity(to), idStart + LOGGED_ID_BYTES);
   }
 
   /** `end` moved in front of an activity text, which is lower-case letters and spaces only. */
