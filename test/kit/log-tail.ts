@@ -168,3 +168,28 @@ export class TestTail {
     return line === undefined ? undefined : Number(line.split(" ").at(-1));
   }
 }
+
+/** A folder with receivers over it. Call `end` after each test. */
+export class LogBench {
+  readonly folder = new LogFolder();
+  readonly #tails: TestTail[] = [];
+
+  /** A receiver for these names or patterns in the folder; not yet started. */
+  tailOf(names: string | string[], section: Record<string, unknown> = {}, offsets?: OffsetStore): TestTail {
+    const tail = new TestTail({ include: [names].flat().map((name) => this.folder.at(name)), ...section }, offsets);
+    this.#tails.push(tail);
+    return tail;
+  }
+
+  /** The same, started. */
+  async started(names: string | string[], section: Record<string, unknown> = {}): Promise<TestTail> {
+    const tail = this.tailOf(names, section);
+    await tail.start();
+    return tail;
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#tails.map((tail) => tail.stop()));
+    this.folder.remove();
+  }
+}

@@ -5,9 +5,10 @@ import type { Glob } from "./glob.ts";
 import { type FileKey, fileKey } from "./identity.ts";
 import type { Checkpoint } from "./offsets.ts";
 import type { RecordEncoder } from "./records.ts";
-import { scanPaths } from "./scan.ts";
 import { type Machinery, Source } from "./source.ts";
 import { Tail, type TailLimits } from "./tail.ts";
+import { Turns } from "./turns.ts";
+import { WantedPaths } from "./wanted.ts";
 
 /** What to follow and how. */
 export interface FollowerOptions extends TailLimits {
@@ -23,12 +24,6 @@ export interface FollowerOptions extends TailLimits {
   encoder(path: string): RecordEncoder;
 }
 
-/** A file that changed within this time is looked at in every round. */
-const ACTIVE_MS = 60_000;
-/** How many of the others a round looks at, in turn: a thousand idle files cost no more than these. */
-const IDLE_LOOKS = 64;
-/** Listing folders may take one part in this many of the time. */
-const SCAN_SHARE = 20;
 /** How many names of a folder are tried to find where a file was moved to. */
 const MOST_NEIGHBOURS = 4096;
 
@@ -41,11 +36,8 @@ export class Follower {
   /** The tail that each path leads to; a file with several names has one of them. */
   readonly #byPath = new Map<string, Tail>();
   readonly #sources = new Map<string, Source>();
-  /** Wanted paths of the last scan -> when each was first wanted. */
-  #wanted: ReadonlyMap<string, number> = new Map();
-  #failedFolders: ReadonlySet<string> = new Set();
-  #nextScanAt = Number.NEGATIVE_INFINITY;
-  #turn = 0;
+  readonly #wanted: WantedPaths;
+  readonly #turns = new Turns();
   #isFirstLook = true;
   #resumed = new Map<FileKey, Checkpoint>();
   #looking: Promise<void> = Promise.resolve();
@@ -54,6 +46,7 @@ export class Follower {
     this.#files = files;
     this.#options = options;
     this.#shared = shared;
+    this.#wanted = new WantedPaths(options.include, options.exclude, files, shared.telemetry, shared.clock);
   }
 
   get openFiles(): number {
@@ -103,7 +96,7 @@ export class Follower {
   async #look(): Promise<void> {
     const { clock, stopped } = this.#shared;
     const now = clock.monotonic();
-    if (now >= this.#nextScanAt) await this.#scan(now);
+    await this.#wanted.refresh();
     for (const path of this.#pathsInTurn(now)) {
       if (stopped.aborted) return;
       await this.#lookAt(path, now);
@@ -118,40 +111,16 @@ export class Follower {
     this.#isFirstLook = false;
   }
 
-  async #scan(now: number): Promise<void> {
-    const { clock, telemetry } = this.#shared;
-    const { include, exclude } = this.#options;
-    const scan = await scanPaths(include, exclude, this.#files);
-    const ended = clock.monotonic();
-    this.#nextScanAt = ended + (ended - now) * SCAN_SHARE;
-    const wanted = new Map(scan.paths.map((path) => [path, this.#wanted.get(path) ?? now]));
-    for (const path of this.#wanted.keys()) if (!wanted.has(path)) telemetry.readable("look", path);
-    this.#wanted = wanted;
-    for (const { folder, error } of scan.failed) telemetry.unreadable("look", folder, error);
-    const failed = new Set(scan.failed.map(({ folder }) => folder));
-    for (const folder of this.#failedFolders) if (!failed.has(folder)) telemetry.readable("look", folder);
-    this.#failedFolders = failed;
-    if (scan.isCut)
-      telemetry.warn(
-        "scan",
-        "the include patterns reach more folder entries than are looked at: narrow them, some files are not followed",
-        {},
-      );
-  }
-
-  /** Paths to look at in this round: new and active ones all, idle ones in turn. */
   #pathsInTurn(now: number): string[] {
-    const active: string[] = [];
-    const idle: string[] = [];
-    for (const path of new Set([...this.#wanted.keys(), ...this.#byPath.keys()])) {
-      const tail = this.#byPath.get(path);
-      const since = tail ? tail.changedAt : (this.#wanted.get(path) ?? now);
-      (now - since <= ACTIVE_MS || tail?.isReady ? active : idle).push(path);
-    }
-    if (idle.length <= IDLE_LOOKS) return [...active, ...idle];
-    const from = this.#turn % idle.length;
-    this.#turn = from + IDLE_LOOKS;
-    return [...active, ...[...idle, ...idle].slice(from, from + IDLE_LOOKS)];
+    return this.#turns.pick(
+      new Set([...this.#wanted.since.keys(), ...this.#byPath.keys()]),
+      (path) => {
+        const tail = this.#byPath.get(path);
+        if (tail?.isReady) return Number.POSITIVE_INFINITY;
+        return tail?.changedAt ?? this.#wanted.since.get(path) ?? now;
+      },
+      now,
+    );
   }
 
   async #lookAt(path: string, now: number): Promise<void> {

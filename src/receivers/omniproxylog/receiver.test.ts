@@ -1,42 +1,24 @@
-import { utimes } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readCapture } from "../../../test/kit/captures.ts";
 import { settle } from "../../../test/kit/clock.ts";
-import { fileError, LogFolder, TestTail } from "../../../test/kit/log-tail.ts";
+import { fileError, LogBench, type LogFolder } from "../../../test/kit/log-tail.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
-import { MemoryOffsets, type OffsetStore } from "./offsets.ts";
+import { MemoryOffsets } from "./offsets.ts";
 
+let bench: LogBench;
 let folder: LogFolder;
-let tails: TestTail[];
 
 beforeEach(() => {
-  folder = new LogFolder();
-  tails = [];
+  bench = new LogBench();
+  folder = bench.folder;
 });
-afterEach(async () => {
-  await Promise.all(tails.map((tail) => tail.stop()));
-  folder.remove();
-});
-
-/** A receiver for these names or patterns in the folder; not yet started. */
-function tailOf(names: string | string[], section: Record<string, unknown> = {}, offsets?: OffsetStore): TestTail {
-  const include = [names].flat().map((name) => folder.at(name));
-  const tail = new TestTail({ include, ...section }, offsets);
-  tails.push(tail);
-  return tail;
-}
-
-async function started(names: string | string[], section: Record<string, unknown> = {}): Promise<TestTail> {
-  const tail = tailOf(names, section);
-  await tail.start();
-  return tail;
-}
+afterEach(() => bench.end());
 
 describe("OmniProxyLogReceiver where to begin", () => {
   it("skips what is there at start-up and reads what is written afterwards", async () => {
     await folder.write("error.log", "old\n");
-    const tail = await started("error.log");
+    const tail = await bench.started("error.log");
     await folder.append("error.log", "new\n");
     await tail.poll();
     expect(tail.lines).toEqual(["new"]);
@@ -45,7 +27,7 @@ describe("OmniProxyLogReceiver where to begin", () => {
 
   it("gives the line that was unfinished at start-up whole", async () => {
     await folder.write("error.log", "old\nhalf a ");
-    const tail = await started("error.log");
+    const tail = await bench.started("error.log");
     await folder.append("error.log", "line\n");
     await tail.poll();
     expect(tail.lines).toEqual(["half a line"]);
@@ -53,7 +35,7 @@ describe("OmniProxyLogReceiver where to begin", () => {
 
   it("gives an unfinished first line whole", async () => {
     await folder.write("error.log", "first ");
-    const tail = await started("error.log");
+    const tail = await bench.started("error.log");
     await folder.append("error.log", "line\n");
     await tail.poll();
     expect(tail.lines).toEqual(["first line"]);
@@ -62,7 +44,7 @@ describe("OmniProxyLogReceiver where to begin", () => {
   it("looks back over several blocks for the start of an unfinished line, but no further than a line may be long", async () => {
     await folder.write("long.log", `x\n${"y".repeat(200_000)}`);
     await folder.write("longer.log", `x\n${"z".repeat(400_000)}`);
-    const tail = await started(["long.log", "longer.log"], { max_log_size: 300_000 });
+    const tail = await bench.started(["long.log", "longer.log"], { max_log_size: 300_000 });
     await folder.append("long.log", "\n");
     await folder.append("longer.log", "end\n");
     await tail.poll();
@@ -73,13 +55,13 @@ describe("OmniProxyLogReceiver where to begin", () => {
 
   it("reads what is there at start-up when start_at is beginning", async () => {
     await folder.write("error.log", "one\ntwo\n");
-    const tail = await started("error.log", { start_at: "beginning" });
+    const tail = await bench.started("error.log", { start_at: "beginning" });
     await tail.poll();
     expect(tail.lines).toEqual(["one", "two"]);
   });
 
   it("reads a file that appears later from its beginning, also with start_at end", async () => {
-    const tail = await started(["error.log", "*.access"]);
+    const tail = await bench.started(["error.log", "*.access"]);
     expect(tail.warnings()).toEqual(["no log file is there yet: it is followed from its first line once it appears"]);
     await tail.poll();
     await folder.write("error.log", "one\n");
@@ -91,14 +73,14 @@ describe("OmniProxyLogReceiver where to begin", () => {
   it("goes on at the checkpoint of an earlier run, also where the file was renamed meanwhile", async () => {
     const offsets = new MemoryOffsets();
     await folder.write("error.log", "one\n");
-    const first = tailOf("error.log*", { start_at: "beginning" }, offsets);
+    const first = bench.tailOf("error.log*", { start_at: "beginning" }, offsets);
     await first.start();
     await first.poll();
     await first.stop();
     await folder.append("error.log", "two\n");
     await folder.rename("error.log", "error.log.1");
     await folder.write("error.log", "three\n");
-    const second = tailOf("error.log*", { start_at: "beginning" }, offsets);
+    const second = bench.tailOf("error.log*", { start_at: "beginning" }, offsets);
     await second.start();
     await second.poll();
     expect(first.lines).toEqual(["one"]);
@@ -110,12 +92,12 @@ describe("OmniProxyLogReceiver where to begin", () => {
   it("does not go on at a checkpoint of another file that had the same inode", async () => {
     const offsets = new MemoryOffsets();
     await folder.write("error.log", "one\ntwo\n");
-    const first = tailOf("error.log", { start_at: "beginning" }, offsets);
+    const first = bench.tailOf("error.log", { start_at: "beginning" }, offsets);
     await first.start();
     await first.poll();
     await first.stop();
     await folder.write("error.log", "other content\nmore\n"); // truncates: the inode stays
-    const second = tailOf("error.log", {}, offsets);
+    const second = bench.tailOf("error.log", {}, offsets);
     await second.start();
     await second.poll();
     expect(second.lines).toEqual(["other content", "more"]);
@@ -125,7 +107,7 @@ describe("OmniProxyLogReceiver where to begin", () => {
 describe("OmniProxyLogReceiver lines", () => {
   it("waits for the end of an unfinished line", async () => {
     await folder.write("error.log", "");
-    const tail = await started("error.log");
+    const tail = await bench.started("error.log");
     for (const piece of ["a", "b", "c\nd"]) {
       await folder.append("error.log", piece);
       await tail.poll();
@@ -137,7 +119,7 @@ describe("OmniProxyLogReceiver lines", () => {
   it("gives NUL bytes and broken UTF-8 as they are", async () => {
     const lines = [Buffer.from("Free Req:3, at:\0"), Buffer.from([0xff, 0x00, 0xc3]), Buffer.from("id-ü中")];
     await folder.write("error.log", Buffer.concat(lines.flatMap((line) => [line, Buffer.of(10)])));
-    const tail = await started("error.log", { start_at: "beginning" });
+    const tail = await bench.started("error.log", { start_at: "beginning" });
     await tail.poll();
     expect(tail.records.map(({ body }) => body)).toEqual(lines);
     expect(tail.records.map(({ kind }) => kind)).toEqual(["string", "bytes", "string"]);
@@ -146,7 +128,7 @@ describe("OmniProxyLogReceiver lines", () => {
   it("cuts an over-long line into pieces that together are the line", async () => {
     const long = "0123456789".repeat(100);
     await folder.write("error.log", `a\n${long}\nb\n`);
-    const tail = await started("error.log", { start_at: "beginning", max_log_size: 300, max_batch_bytes: 64 });
+    const tail = await bench.started("error.log", { start_at: "beginning", max_log_size: 300, max_batch_bytes: 64 });
     await tail.poll();
     expect(tail.lines.map((line) => line.length)).toEqual([1, 300, 300, 300, 100, 1]);
     expect(tail.lines.slice(1, 5).join("")).toBe(long);
@@ -157,14 +139,14 @@ describe("OmniProxyLogReceiver lines", () => {
 
   it("reads a line that is longer than a batch but not over-long whole", async () => {
     await folder.write("error.log", `a\n${"x".repeat(5000)}\nb\n`);
-    const tail = await started("error.log", { start_at: "beginning", max_batch_bytes: 64 });
+    const tail = await bench.started("error.log", { start_at: "beginning", max_batch_bytes: 64 });
     await tail.poll();
     expect(tail.lines.map((line) => line.length)).toEqual([1, 5000, 1]);
   });
 
   it("bounds a batch in lines and bytes", async () => {
     await folder.write("error.log", "x\n".repeat(100) + "y".repeat(60).concat("\n").repeat(10));
-    const tail = await started("error.log", { start_at: "beginning", max_batch_lines: 30, max_batch_bytes: 200 });
+    const tail = await bench.started("error.log", { start_at: "beginning", max_batch_lines: 30, max_batch_bytes: 200 });
     await tail.poll();
     expect(tail.sink.items).toBe(110);
     const sizes = tail.sink.batches.map(({ items }) => items);
@@ -175,7 +157,7 @@ describe("OmniProxyLogReceiver lines", () => {
   it("gives every line of a real error.log byte for byte", async () => {
     const { errorLog } = readCapture("proxy-mock/seq-odd");
     await folder.write("error.log", errorLog);
-    const tail = await started("error.log", { start_at: "beginning", max_batch_bytes: 4096 });
+    const tail = await bench.started("error.log", { start_at: "beginning", max_batch_bytes: 4096 });
     await tail.poll();
     const joined = Buffer.concat(tail.records.flatMap(({ body }) => [body, Buffer.of(10)]));
     expect(joined.equals(errorLog)).toBe(true);
@@ -183,207 +165,10 @@ describe("OmniProxyLogReceiver lines", () => {
   });
 });
 
-describe("OmniProxyLogReceiver rotation", () => {
-  it("reads a renamed file to its end, then the new one from its start", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log");
-    await folder.append("error.log", "1\n");
-    await tail.poll();
-    await folder.append("error.log", "2\n");
-    await folder.rename("error.log", "error.log.1");
-    await folder.append("error.log.1", "3\n");
-    await folder.write("error.log", "4\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2", "3", "4"]);
-    await folder.append("error.log.1", "5\n"); // a worker that has not reopened yet
-    await folder.append("error.log", "6\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2", "3", "4", "5", "6"]);
-    expect(new Set(tail.records.map(({ attributes }) => attributes["log.file.path"]))).toEqual(
-      new Set([folder.at("error.log")]),
-    );
-    expect(await tail.metric("omnishim_log_rotations")).toBe(1);
-  });
-
-  it("gives the unfinished last line of a replaced file once it has been quiet for rotate_wait, and closes it", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log");
-    await folder.append("error.log", "1\nlast without end");
-    await folder.rename("error.log", "error.log.1");
-    await folder.write("error.log", "2\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2"]);
-    expect(tail.files.handles).toBe(2);
-    await tail.pollUntilRetired();
-    expect(tail.lines).toEqual(["1", "2", "last without end"]);
-    expect(tail.files.handles).toBe(1);
-    await folder.append("error.log", "3\n");
-    await tail.poll();
-    expect(tail.lines.at(-1)).toBe("3");
-  });
-
-  it("follows a file that was moved away with nothing in its place for as long as it takes", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log");
-    await folder.rename("error.log", "moved");
-    await tail.pollUntilRetired();
-    await folder.append("moved", "late\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["late"]);
-  });
-
-  it("gives a file that was moved away and back its full quiet time when it is replaced later", async () => {
-    await folder.write("error.log", "unfinished");
-    const tail = await started("error.log", { start_at: "beginning" });
-    await folder.rename("error.log", "elsewhere");
-    await tail.poll();
-    await folder.rename("elsewhere", "error.log");
-    await tail.pollUntilRetired();
-    await folder.rename("error.log", "error.log.1");
-    await folder.write("error.log", "");
-    await tail.poll();
-    await tail.poll();
-    expect(tail.lines).toEqual([]);
-    await folder.append("error.log.1", " line\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["unfinished line"]);
-  });
-
-  it("knows a renamed file again when the pattern takes in its new name", async () => {
-    await folder.write("error.log", "1\n");
-    const tail = await started("error.log*", { start_at: "beginning" });
-    await tail.poll();
-    await folder.append("error.log", "2\nunfinished");
-    await folder.rename("error.log", "error.log.1");
-    await folder.write("error.log", "3\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2", "3"]);
-    await tail.pollUntilRetired();
-    await folder.append("error.log.1", " no more\n5\n"); // somebody still writes to it, much later
-    await tail.poll();
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2", "3", "unfinished", " no more", "5"]);
-    expect(tail.records.map(({ attributes }) => attributes["log.file.path"])).toEqual(
-      Array.from({ length: 6 }, () => folder.at("error.log")),
-    );
-  });
-
-  it("reads each file of several rotations between two rounds that it still holds", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log*");
-    for (const turn of [1, 2, 3]) {
-      await folder.append("error.log", `${turn}\n`);
-      await folder.rename("error.log", `error.log.${turn}`);
-      await folder.write("error.log", "");
-    }
-    await tail.poll();
-    expect(tail.lines.sort()).toEqual(["1", "2", "3"]);
-  });
-
-  it("reads a deleted file to its end and closes it", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log");
-    await folder.append("error.log", "1\n2");
-    await folder.delete("error.log");
-    await tail.pollUntilRetired();
-    expect(tail.lines).toEqual(["1", "2"]);
-    expect(tail.files.handles).toBe(0);
-    await folder.write("error.log", "3\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2", "3"]);
-  });
-
-  it("begins again when copytruncate emptied the file", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log");
-    await folder.append("error.log", "one\ntwo\n");
-    await tail.poll();
-    await folder.copyTruncate("error.log", "copy");
-    await tail.poll();
-    await folder.append("error.log", "three\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["one", "two", "three"]);
-    expect(tail.records.at(-1)?.attributes["log.file.position"]).toBe(0);
-    expect(await tail.metric("omnishim_log_truncations")).toBe(1);
-  });
-
-  it("begins again when the file was truncated and is already longer than before", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log");
-    await folder.append("error.log", "one\n");
-    await tail.poll();
-    await folder.write("error.log", "a new and longer content\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["one", "a new and longer content"]);
-  });
-
-  it("begins again when the file was truncated and written to the very same size", async () => {
-    await folder.write("error.log", "one\ntwo\n");
-    const tail = await started("error.log", { start_at: "beginning" });
-    await tail.poll();
-    await folder.write("error.log", "six\nten\n");
-    await utimes(folder.at("error.log"), new Date(), new Date(Date.now() + 5000)); // coarse file times
-    await tail.poll();
-    expect(tail.lines).toEqual(["one", "two", "six", "ten"]);
-  });
-
-  it("does not read a file again that was only touched", async () => {
-    await folder.write("error.log", "one\ntwo");
-    const tail = await started("error.log", { start_at: "beginning" });
-    await tail.poll();
-    await utimes(folder.at("error.log"), new Date(), new Date(Date.now() + 5000));
-    await tail.poll();
-    expect(tail.lines).toEqual(["one"]);
-    expect(await tail.metric("omnishim_log_truncations")).toBe(0);
-  });
-
-  it("does not take lines of a new content for more of the old one when it is truncated during a read", async () => {
-    await folder.write("error.log", "");
-    const tail = await started("error.log");
-    await folder.append("error.log", "one\n");
-    await tail.poll();
-    await folder.append("error.log", "two\n");
-    const changes = [() => folder.write("error.log", "XXXX\nYYYY\nZZZZ\n")];
-    tail.files.before = async (call) => {
-      if (call === "read") await changes.pop()?.();
-    };
-    await tail.poll();
-    await tail.poll();
-    expect(tail.lines).toEqual(["one", "XXXX", "YYYY", "ZZZZ"]);
-  });
-
-  it("follows a symbolic link to its new target and reads the old one to its end", async () => {
-    await folder.write("day1.log", "");
-    await folder.symlink("day1.log", "current.log");
-    const tail = await started("current.log");
-    await folder.append("day1.log", "1\n");
-    await folder.write("day2.log", "2\n");
-    await folder.delete("current.log");
-    await folder.symlink("day2.log", "current.log");
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2"]);
-    expect(tail.records[0]?.attributes["log.file.name"]).toBe("current.log");
-  });
-
-  it("reads a file with two names once, and on under the other name when one goes", async () => {
-    await folder.write("a.log", "");
-    await folder.hardLink("a.log", "b.log");
-    const tail = await started("*.log");
-    await folder.append("a.log", "1\n");
-    await tail.poll();
-    await folder.delete("a.log");
-    await folder.append("b.log", "2\n");
-    await tail.pollUntilRetired();
-    await folder.append("b.log", "3\n");
-    await tail.poll();
-    expect(tail.lines).toEqual(["1", "2", "3"]);
-  });
-});
-
 describe("OmniProxyLogReceiver trouble", () => {
   it("says once a minute what to do about a file that it may not read, and reads all of it when it may", async () => {
     await folder.write("error.log", "");
-    const tail = tailOf("error.log");
+    const tail = bench.tailOf("error.log");
     tail.files.fault = (call) => {
       if (call === "open") throw fileError("EACCES");
     };
@@ -405,7 +190,7 @@ describe("OmniProxyLogReceiver trouble", () => {
 
   it("keeps reading what it holds open when the folder may not be entered any more", async () => {
     await folder.write("error.log", "");
-    const tail = await started("error.log");
+    const tail = await bench.started("error.log");
     await tail.poll();
     tail.files.fault = (call) => {
       if (call === "facts") throw fileError("EACCES");
@@ -421,7 +206,7 @@ describe("OmniProxyLogReceiver trouble", () => {
 
   it("tries again after a read error without losing or repeating a line", async () => {
     await folder.write("error.log", "one\n");
-    const tail = await started("error.log", { start_at: "beginning" });
+    const tail = await bench.started("error.log", { start_at: "beginning" });
     await tail.poll();
     await folder.append("error.log", "two\n");
     tail.files.fault = (call) => {
@@ -438,7 +223,7 @@ describe("OmniProxyLogReceiver trouble", () => {
   it("lets a file that cannot be read not hold up another", async () => {
     await folder.write("bad.log", "x\n");
     await folder.write("good.log", "y\n");
-    const tail = tailOf(["bad.log", "good.log"], { start_at: "beginning" });
+    const tail = bench.tailOf(["bad.log", "good.log"], { start_at: "beginning" });
     tail.files.fault = (call, path) => {
       if (call === "read" && path.endsWith("bad.log")) throw fileError("EIO");
     };
@@ -451,7 +236,7 @@ describe("OmniProxyLogReceiver trouble", () => {
     await folder.write("sub.log/x", "");
     await folder.write("error.log.2.gz", gzipSync("packed\n"));
     await folder.write("error.log", "plain\n");
-    const tail = await started(["sub.log", "error.log*"], { start_at: "beginning" });
+    const tail = await bench.started(["sub.log", "error.log*"], { start_at: "beginning" });
     await tail.poll();
     await tail.poll();
     expect(tail.lines).toEqual(["plain"]);
@@ -463,7 +248,7 @@ describe("OmniProxyLogReceiver trouble", () => {
   it("leaves out what is excluded", async () => {
     await folder.write("a.log", "a\n");
     await folder.write("b.log", "b\n");
-    const tail = await started("*.log", { start_at: "beginning", exclude: [folder.at("b*")] });
+    const tail = await bench.started("*.log", { start_at: "beginning", exclude: [folder.at("b*")] });
     await tail.poll();
     expect(tail.lines).toEqual(["a"]);
   });
@@ -473,7 +258,7 @@ describe("OmniProxyLogReceiver many files", () => {
   it("holds no more files open than max_concurrent_files and still reads them all", async () => {
     const names = Array.from({ length: 12 }, (_, i) => `w${i}.log`);
     for (const name of names) await folder.write(name, "old\n");
-    const tail = await started("*.log", { max_concurrent_files: 3 });
+    const tail = await bench.started("*.log", { max_concurrent_files: 3 });
     await tail.poll();
     for (const turn of [1, 2]) {
       for (const name of names) await folder.append(name, `${name} ${turn}\n`);
@@ -487,7 +272,7 @@ describe("OmniProxyLogReceiver many files", () => {
 
   it("finds the rest of a file that was renamed while it was not held open", async () => {
     await folder.write("a.log", "");
-    const tail = await started(["a.log", "b.log"], { max_concurrent_files: 1 });
+    const tail = await bench.started(["a.log", "b.log"], { max_concurrent_files: 1 });
     await tail.poll();
     await folder.write("b.log", "b\n"); // takes the only handle
     await tail.poll();
@@ -500,7 +285,7 @@ describe("OmniProxyLogReceiver many files", () => {
 
   it("looks at idle files in turn, so that a round costs no more with a thousand of them", async () => {
     for (let i = 0; i < 300; i++) await folder.write(`w${i}.log`, "");
-    const tail = await started("*.log");
+    const tail = await bench.started("*.log");
     await tail.poll();
     await tail.clock.advance(120_000);
     await tail.poll();
@@ -519,7 +304,7 @@ describe("OmniProxyLogReceiver many files", () => {
 describe("OmniProxyLogReceiver flow", () => {
   it("reads no further in a file before the pipeline has taken what came before", async () => {
     await folder.write("error.log", "1\n2\n3\n4\n");
-    const tail = tailOf("error.log", { start_at: "beginning", max_batch_lines: 2 });
+    const tail = bench.tailOf("error.log", { start_at: "beginning", max_batch_lines: 2 });
     const open: (() => void)[] = [];
     tail.sink.fault = () => new Promise<void>((resolve) => open.push(resolve));
     await tail.start();
@@ -537,7 +322,7 @@ describe("OmniProxyLogReceiver flow", () => {
 
   it("offers a refused batch again and loses nothing", async () => {
     await folder.write("error.log", "1\n2\n");
-    const tail = tailOf("error.log", { start_at: "beginning", max_batch_lines: 1 });
+    const tail = bench.tailOf("error.log", { start_at: "beginning", max_batch_lines: 1 });
     let refusals = 3;
     tail.sink.fault = () => {
       if (refusals-- > 0) throw new ConsumeError("retryable", "queue is full");
@@ -560,7 +345,7 @@ describe("OmniProxyLogReceiver flow", () => {
 
   it("skips a batch that is refused for good, counts it and goes on", async () => {
     await folder.write("error.log", "1\n2\n3\n");
-    const tail = tailOf("error.log", { start_at: "beginning", max_batch_lines: 1 });
+    const tail = bench.tailOf("error.log", { start_at: "beginning", max_batch_lines: 1 });
     let number = 0;
     tail.sink.fault = () => {
       if (++number === 2) throw new ConsumeError("permanent", "no");
@@ -579,7 +364,7 @@ describe("OmniProxyLogReceiver flow", () => {
   it("moves a checkpoint only behind the acknowledgement", async () => {
     const offsets = new MemoryOffsets();
     await folder.write("error.log", "1\n22\n");
-    const tail = tailOf("error.log", { start_at: "beginning", max_batch_lines: 1 }, offsets);
+    const tail = bench.tailOf("error.log", { start_at: "beginning", max_batch_lines: 1 }, offsets);
     const atConsume: number[] = [];
     tail.sink.fault = async () => {
       atConsume.push((await offsets.load())[0]?.offset ?? -1);
@@ -592,7 +377,7 @@ describe("OmniProxyLogReceiver flow", () => {
 
   it("reads lines that a round sees while the pass before it is just ending", async () => {
     await folder.write("error.log", "");
-    const tail = await started("error.log");
+    const tail = await bench.started("error.log");
     await tail.poll();
     await folder.append("error.log", "1\n");
     let second: Promise<void> | undefined;
@@ -610,7 +395,7 @@ describe("OmniProxyLogReceiver flow", () => {
 
   it("polls by itself, every poll_interval", async () => {
     await folder.write("error.log", "");
-    const tail = await started("error.log", { poll_interval: "100ms" });
+    const tail = await bench.started("error.log", { poll_interval: "100ms" });
     await folder.append("error.log", "1\n");
     await tail.clock.advance(99);
     expect(tail.lines).toEqual([]);
@@ -622,7 +407,7 @@ describe("OmniProxyLogReceiver flow", () => {
 describe("OmniProxyLogReceiver shutdown", () => {
   it("reads what was written until then, closes every file and reads no more", async () => {
     await folder.write("error.log", "");
-    const tail = await started("error.log");
+    const tail = await bench.started("error.log");
     await folder.append("error.log", "1\nunfinished");
     await tail.stop();
     expect(tail.lines).toEqual(["1"]);
@@ -634,7 +419,7 @@ describe("OmniProxyLogReceiver shutdown", () => {
   });
 
   it("may come twice, and before start", async () => {
-    const tail = tailOf("error.log");
+    const tail = bench.tailOf("error.log");
     await tail.stop();
     await tail.stop();
     expect(tail.lines).toEqual([]);
@@ -642,7 +427,7 @@ describe("OmniProxyLogReceiver shutdown", () => {
 
   it("ends at the deadline when the pipeline takes nothing, and says what is left", async () => {
     await folder.write("error.log", "123\n");
-    const tail = tailOf("error.log", { start_at: "beginning" });
+    const tail = bench.tailOf("error.log", { start_at: "beginning" });
     tail.sink.fault = () => new Promise<void>(() => {});
     await tail.start();
     const deadline = new AbortController();
