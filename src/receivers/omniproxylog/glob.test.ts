@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { escapeGlob, matchesGlob, parseGlob } from "./glob.ts";
 
-function matches(pattern: string, path: string, folder = "/work"): boolean {
+function matches(pattern: string, path: string, folder = "/opt/shim"): boolean {
   const globs = parseGlob(pattern, folder);
   if (typeof globs === "string") throw new Error(globs);
   return globs.some((glob) => matchesGlob(glob, path));
@@ -40,8 +40,8 @@ describe("parseGlob", () => {
     ["/log/\\*", "/log/x", false],
     ["/log/a+(b).log", "/log/a+(b).log", true],
     ["/log//./x/../a.log", "/log/a.log", true],
-    ["a.log", "/work/a.log", true],
-    ["../*.log", "/b.log", true],
+    ["a.log", "/opt/shim/a.log", true],
+    ["../*.log", "/opt/b.log", true],
   ])("makes %s say of %s: %s", (pattern, path, expected) => {
     expect(matches(pattern, path)).toBe(expected);
   });
