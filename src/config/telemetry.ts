@@ -77,7 +77,7 @@ export const telemetrySchema = section({
   metrics: section({
     level: level(metricLevels, "normal", "unknown metrics level"),
     address: text().optional(),
-    readers: z.array(reader).optional(),
+    readers: z.array(reader).prefault([{ pull: { exporter: { prometheus: {} } } }]),
     views: ignored(),
   }),
   traces: ignored(),
@@ -87,13 +87,12 @@ export const telemetrySchema = section({
 /** The decoded section. */
 export type TelemetryConfig = z.output<typeof telemetrySchema>;
 
-/** Where the metrics page listens: every Prometheus reader, the old `address`, localhost:8888 when nothing is said; none at level none. */
+/** Where the metrics page listens: the old `address` when given, else every Prometheus reader (localhost:8888 when nothing is said); nowhere at level none. */
 export function metricsAddresses(config: TelemetryConfig): { address: string; key: string }[] {
   const { level, address, readers } = config.metrics;
   const base = "service::telemetry::metrics";
   if (level === "none") return [];
   if (address !== undefined) return [{ address, key: `${base}::address` }];
-  if (readers === undefined) return [{ address: "localhost:8888", key: `${base}::readers` }];
   return readers.flatMap(({ pull }, index) => {
     const found = pull?.exporter.prometheus;
     if (!found) return [];
@@ -135,7 +134,7 @@ export function telemetryWarnings(config: TelemetryConfig): string[] {
     without("traces", "this program does not trace itself");
   if (config.logs.processors !== undefined) without("logs::processors", "its log goes to output_paths");
   if (config.metrics.views !== undefined) without("metrics::views", "the metrics page has every metric");
-  if (config.metrics.readers?.some((entry) => entry.periodic !== undefined))
+  if (config.metrics.readers.some((entry) => entry.periodic !== undefined))
     without("metrics::readers::periodic", "let Prometheus or a Collector scrape the metrics page");
   return warnings;
 }

@@ -32,6 +32,20 @@ export interface ComponentStatus {
   readonly error?: Error;
 }
 
+/** The service as a whole: for health checks. */
+export interface ServiceHealth {
+  /** True from the end of start-up to the beginning of the stop. */
+  readonly ready: boolean;
+  /** Components that are not ok, by their last report; `component` is for people: `"otlp" exporter`. */
+  readonly problems: readonly (ComponentStatus & { readonly component: string })[];
+}
+
+/** What an extension may be besides: told how the service is (PipelineWatcher and componentstatus.Watcher of the Collector). */
+export interface ServiceWatcher {
+  /** Called after every change, and never waited for. */
+  serviceChanged(health: ServiceHealth): void;
+}
+
 /** Anything the service starts and stops. Life cycle: create -> start -> run -> shutdown, once. */
 export interface Component {
   /** Resolves when ready (a listener is bound, a file is open); a rejection aborts start-up. Long work runs in the background. */
@@ -124,5 +138,5 @@ export type ConnectorFactory = FactoryOf<
 > & {
   readonly pairs: readonly (readonly [from: Signal, to: Signal])[];
 };
-export type ExtensionFactory = FactoryOf<"extension", Component>;
+export type ExtensionFactory = FactoryOf<"extension", Component & Partial<ServiceWatcher>>;
 export type AnyFactory = ReceiverFactory | ProcessorFactory | ExporterFactory | ConnectorFactory | ExtensionFactory;

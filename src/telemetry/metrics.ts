@@ -24,23 +24,20 @@ export interface Histogram {
 export interface MetricsRegistry {
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;
-  /** A gauge read when scraped. */
-  observed(name: string, help: string, read: () => number, labels?: Labels): void;
+  /** A gauge, or a counter that something else counts, read when scraped. */
+  observed(name: string, help: string, read: () => number, labels?: Labels, type?: "gauge" | "counter"): void;
   histogram(name: string, help: string, buckets: readonly number[], labels?: readonly string[]): Histogram;
   /** Prometheus text exposition format 0.0.4. */
   text(): Promise<string>;
 }
 
-/** What is read at each scrape under one name. */
-interface Observed {
-  readonly gauge: PromGauge;
-  readonly readers: Map<string, { labels: Labels; read: () => number }>;
-}
+/** What is read at each scrape under one name, by its labels. */
+type Readers = Map<string, { readonly labels: Labels; readonly read: () => number }>;
 
 class PromMetrics implements MetricsRegistry {
   readonly #registry = new Registry();
   readonly #known = new Map<string, unknown>();
-  readonly #observed = new Map<string, Observed>();
+  readonly #observed = new Map<string, Readers>();
 
   counter(name: string, help: string, labels: readonly string[] = []): Counter {
     const metric = this.#once(
@@ -58,23 +55,14 @@ class PromMetrics implements MetricsRegistry {
     return { set: (value, given) => metric.set({ ...given }, value) };
   }
 
-  observed(name: string, help: string, read: () => number, labels: Labels = {}): void {
-    let entry = this.#observed.get(name);
-    if (!entry) {
-      const readers: Observed["readers"] = new Map();
-      const gauge = new PromGauge({
-        name,
-        help,
-        labelNames: Object.keys(labels),
-        registers: [this.#registry],
-        collect() {
-          for (const reader of readers.values()) this.set({ ...reader.labels }, reader.read());
-        },
-      });
-      entry = { gauge, readers };
-      this.#observed.set(name, entry);
+  observed(name: string, help: string, read: () => number, labels: Labels = {}, type = "gauge"): void {
+    let readers = this.#observed.get(name);
+    if (!readers) {
+      readers = new Map();
+      this.#observed.set(name, readers);
+      observe(this.#registry, { name, help, labelNames: Object.keys(labels) }, type, readers);
     }
-    entry.readers.set(JSON.stringify(labels), { labels, read });
+    readers.set(JSON.stringify(labels), { labels, read });
   }
 
   histogram(name: string, help: string, buckets: readonly number[], labels: readonly string[] = []): Histogram {
@@ -98,6 +86,32 @@ class PromMetrics implements MetricsRegistry {
     }
     return metric as T;
   }
+}
+
+function observe(
+  registry: Registry,
+  options: { name: string; help: string; labelNames: string[] },
+  type: string,
+  readers: Readers,
+): void {
+  const registers = [registry];
+  if (type === "gauge")
+    new PromGauge({
+      ...options,
+      registers,
+      collect() {
+        for (const { labels, read } of readers.values()) this.set({ ...labels }, read());
+      },
+    });
+  else
+    new PromCounter({
+      ...options,
+      registers,
+      collect() {
+        this.reset();
+        for (const { labels, read } of readers.values()) this.inc({ ...labels }, read());
+      },
+    });
 }
 
 /** An empty registry; one a service. */

@@ -1,0 +1,115 @@
+/** The command line: which command, which options, and how failures look. */
+import { Command, CommanderError } from "commander";
+import { closest } from "../config/suggest.ts";
+import { buildInfo } from "./build-info.ts";
+import { listComponents } from "./components.ts";
+import { CommandError, type Edge } from "./edge.ts";
+import { addConfigOptions, type ConfigOptions } from "./load.ts";
+import { type PrintOptions, printConfig } from "./print-config.ts";
+import { DEFAULT_SHUTDOWN_TIMEOUT, type RunOptions, run } from "./run.ts";
+import { validate } from "./validate.ts";
+
+/**
+ * Runs one command line.
+ * @param args without node and script.
+ * @returns the exit code; never throws.
+ */
+export async function main(args: readonly string[], edge: Edge): Promise<number> {
+  let code = 0;
+  const program = createProgram(edge, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return code;
+  } catch (error) {
+    // Commander has printed its own already: exit code 0 is --help and --version.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1;
+    if (error instanceof CommandError) edge.stderr.write(`${error.text ?? `Error: ${error.message}`}\n`);
+    else edge.stderr.write(`Error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    return 1;
+  }
+}
+
+function createProgram(edge: Edge, setCode: (code: number) => void): Command {
+  const { command: name, version } = buildInfo;
+  const program = new Command(name)
+    .description("Receives OTLP, follows Omni Proxy's log, and sends one trace a request on to Jaeger.")
+    .usage("[options] [command]")
+    .version(`${name} version ${version}`, "-v, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => edge.stdout.write(text),
+      writeErr: (text) => edge.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "Error: ")),
+    })
+    .allowExcessArguments()
+    .option(
+      "--shutdown-timeout <duration>",
+      "time to send on what was accepted before the process ends",
+      DEFAULT_SHUTDOWN_TIMEOUT,
+    )
+    .action(async (options: RunOptions, self: Command) => {
+      const [word] = self.args;
+      if (word !== undefined) throw unknownCommand(word, self);
+      setCode(await run(options, edge));
+    });
+  addConfigOptions(program);
+  program.addHelpText("after", HELP);
+
+  addConfigOptions(program.command("validate"))
+    .description("check a configuration without running it: every problem with its place")
+    .action((_, self: Command) => validate(options(self), edge));
+  program
+    .command("components")
+    .description("list the components a configuration can name")
+    .action(() => listComponents(edge));
+  addConfigOptions(program.command("print-config").alias("print-initial-config"))
+    .description("print the configuration that would run")
+    .option(
+      "--mode <mode>",
+      "redacted: with defaults, secrets hidden; unredacted: merged and expanded only",
+      "redacted",
+    )
+    .option("--format <format>", "yaml or json", "yaml")
+    .action((_, self: Command) => printConfig(options<PrintOptions>(self), edge));
+  return program;
+}
+
+/** `omnishim --config a validate --config b` means both, in this order. */
+function options<O extends ConfigOptions>(command: Command): O {
+  const own = command.opts<O>();
+  const above = command.parent?.opts<ConfigOptions>();
+  return {
+    ...own,
+    config: [...(above?.config ?? []), ...own.config],
+    set: [...(above?.set ?? []), ...own.set],
+    featureGates: [...(above?.featureGates ?? []), ...own.featureGates],
+  };
+}
+
+function unknownCommand(word: string, program: Command): CommandError {
+  const near = closest(
+    word,
+    program.commands.map((command) => command.name()),
+  );
+  const hint = /\.ya?ml$/.test(word) ? `; for a file write --config ${word}` : near ? `; did you mean ${near}?` : "";
+  return new CommandError(
+    `unknown command "${word}" for "${program.name()}"${hint}\nRun '${program.name()} --help' for usage.`,
+  );
+}
+
+const HELP = `
+Examples:
+  omnishim                                  built-in default: OTLP in, traces printed here
+  omnishim --config otel.yml                as the file says
+  omnishim --config otel.yml --set exporters::otlp::endpoint=jaeger:4317
+  omnishim validate --config otel.yml       every problem of the file, with line and column
+
+Signals: SIGTERM and SIGINT stop gracefully, a second one at once.
+Environment: OMNISHIM_LISTEN_HOST is the host of every endpoint that the file does not give (default localhost);
+OMNISHIM_LOG is Omni Proxy's log for the built-in default.`;
