@@ -2,7 +2,7 @@
  * Trace and span ids. Everything log-derived has ids that follow from the log alone, so that a replay, a restart and an
  * offline conversion make the same trace (docs/adr/020-request-key.md).
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** What names a request in ids: the connection's number, the id's bytes and the text of its "Time received" stamp. */
 export interface RequestKey {
@@ -14,15 +14,15 @@ export interface RequestKey {
 }
 
 /** SHA-256 over fields with their lengths in front, so that no two lists of fields have the same input. */
-function digest(fields: readonly string[]): Buffer {
-  const hash = createHash("sha256");
-  for (const field of fields) hash.update(`${field.length}:`).update(field, "latin1");
-  return hash.digest();
+function digest(fields: readonly string[]): string {
+  let text = "";
+  for (const field of fields) text += `${field.length}:${field}`;
+  return hash("sha256", Buffer.from(text, "latin1"), "hex");
 }
 
 /** Lower-case hex of the first `bytes` of the digest; never all zero. */
 function hexId(fields: readonly string[], bytes: number): string {
-  const id = digest(fields).subarray(0, bytes).toString("hex");
+  const id = digest(fields).slice(0, bytes * 2);
   return /^0+$/.test(id) ? id.replace(/0$/, "1") : id;
 }
 

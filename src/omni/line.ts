@@ -44,6 +44,7 @@ const ROLE = Buffer.from("; Role:");
 const UPSTREAM = Buffer.from('upstream: "');
 const REQUEST = Buffer.from(', request: "');
 const SUBREQUEST = Buffer.from('subrequest: "');
+const HOST = Buffer.from(', host: "');
 const TRACE_HEADERS = Buffer.from("trace_headers:");
 const RCVED = Buffer.from('rcved:"');
 const RAW_ID = Buffer.from("Raw request ID to return to client: ");
@@ -139,6 +140,14 @@ export class LineParser {
     if (at < 0) return "";
     const text = this.bytes.toString("utf8", at + CLIENT.length, Math.min(this.#to, at + CLIENT.length + 256));
     return text.split(",", 1)[0] as string;
+  }
+
+  /** The Host header, `host: "X"` behind the message, or "". */
+  authority(): string {
+    const at = find(this.bytes, HOST, this.suffix, this.#to);
+    if (at < 0) return "";
+    const text = this.bytes.toString("utf8", at + HOST.length, Math.min(this.#to, at + HOST.length + 256));
+    return text.split('"', 1)[0] as string;
   }
 
   /** Method and path of `request: "POST /path HTTP/1.1"`, the query left out; undefined when the line has none. */

@@ -277,6 +277,7 @@ export class LogTable {
     request.id = line.idKey();
     request.keyTime = line.timeText();
     request.client = line.client();
+    request.authority = line.authority();
     const head = line.request();
     if (head) {
       request.method = head.method;
@@ -311,6 +312,7 @@ export class LogTable {
       early.method = request.method;
       early.path = request.path;
       early.client = request.client;
+      early.authority = request.authority;
       this.forget(request);
       this.#events.absorbed(request, early);
       if (request.slot >= 0) source.slots.set(request.slot, early);

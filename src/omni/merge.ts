@@ -17,12 +17,12 @@ import { Instances } from "./instances.ts";
 import { type LineParser, LOGGED_ID_BYTES } from "./line.ts";
 import { type LogEvents, LogTable, type SourceName } from "./log-table.ts";
 import type { Identity, ProxyRequest } from "./proxy-request.ts";
-import { hashText, homeOf, type Remembered, RememberedRequests } from "./remembered.ts";
+import { hashText, homeOf, RememberedRequests } from "./remembered.ts";
 import { candidates, fullId, uuidTraceId } from "./request-id.ts";
 import { type Decision, type Joining, join, type Known, type RoleRules } from "./span-join.ts";
 import { patchTraces, type SpanEdit } from "./span-patch.ts";
 import { type SpanFacts, scanTraces } from "./span-scan.ts";
-import { type Names, TraceWriter } from "./trace-writer.ts";
+import { type Names, type RequestWriter, TraceWriter } from "./trace-writer.ts";
 
 /** The connector's configuration, in milliseconds. */
 export interface MergeSettings {
@@ -47,8 +47,10 @@ export type UnmergedCause = "no_request_id" | "unknown_request" | "ambiguous" | 
 export interface MergeObserver {
   /** A request was sent, or dropped as unsampled. */
   request(request: ProxyRequest, figures: Figures, dropped: boolean): void;
-  merged(role: Role | undefined): void;
-  unmerged(cause: UnmergedCause, spans: number): void;
+  /** A span was put into its request's trace; `decision` says which and where. */
+  merged(role: Role | undefined, facts: SpanFacts, decision: Placement): void;
+  /** `facts` is absent where the spans name no request. */
+  unmerged(cause: UnmergedCause, spans: number, facts?: SpanFacts): void;
   guessed(): void;
   late(what: "span" | "end" | "line"): void;
   /** A request left before its time because the table was full. */
@@ -61,6 +63,9 @@ export interface Output {
   readonly bytes: Uint8Array;
   readonly items: number;
 }
+
+/** Where a span was put. */
+export type Placement = Extract<Decision, { readonly kind: "request" | "remembered" }>;
 
 /** No more spans for this long: a request that has all its spans is sent. */
 const QUIET_MS = 1000;
@@ -77,6 +82,7 @@ const SHARED = "";
 export class Merge implements LogEvents {
   readonly #settings: MergeSettings;
   readonly #observer: MergeObserver;
+  readonly #newWriter: () => RequestWriter;
   readonly #table: LogTable;
   readonly #engine: EngineLog;
   readonly #remembered: RememberedRequests;
@@ -102,9 +108,15 @@ export class Merge implements LogEvents {
   #newestUs = 0;
   #nowMs = 0;
 
-  constructor(settings: MergeSettings, observer: MergeObserver) {
+  /** `newWriter` makes what `due` and `drain` hand on of finished requests; by default that is encoded traces. */
+  constructor(
+    settings: MergeSettings,
+    observer: MergeObserver,
+    newWriter: () => RequestWriter = () => new TraceWriter(settings.names),
+  ) {
     this.#settings = settings;
     this.#observer = observer;
+    this.#newWriter = newWriter;
     this.#table = new LogTable(this);
     this.#engine = new EngineLog(settings.maxRequests, settings.requestTimeoutMs);
     this.#remembered = new RememberedRequests(settings.rememberCount);
@@ -183,7 +195,7 @@ export class Merge implements LogEvents {
   /** The requests whose time has come, about OUTPUT_SPANS spans of them; call again until undefined. */
   due(nowMs: number): Output | undefined {
     this.#nowMs = nowMs;
-    const writer = new TraceWriter(this.#settings.names);
+    const writer = this.#newWriter();
     for (const request of this.#lateEnds.splice(0)) this.#sendRest(request, writer);
     for (const request of this.#evicted.splice(0)) this.#send(request, writer);
     for (const queue of [this.#complete, this.#ended]) {
@@ -216,7 +228,7 @@ export class Merge implements LogEvents {
   drain(nowMs: number): Output | undefined {
     this.#nowMs = nowMs;
     this.#held.expire((span) => this.#decide(span, true));
-    const writer = new TraceWriter(this.#settings.names);
+    const writer = this.#newWriter();
     for (const queue of [this.#lateEnds, this.#evicted])
       for (const request of queue.splice(0))
         request.sent ? this.#sendRest(request, writer) : this.#send(request, writer);
@@ -322,7 +334,7 @@ export class Merge implements LogEvents {
     this.#complete.delete(request);
   }
 
-  #send(request: ProxyRequest, writer: TraceWriter): void {
+  #send(request: ProxyRequest, writer: RequestWriter): void {
     this.#leave(request);
     const figures = figuresOf(request);
     const dropped = this.#settings.unsampled === "drop" && request.traceparent?.sampled === false;
@@ -346,7 +358,7 @@ export class Merge implements LogEvents {
   }
 
   /** What an end that came after the request was sent adds: the states that were not sent then. */
-  #sendRest(request: ProxyRequest, writer: TraceWriter): void {
+  #sendRest(request: ProxyRequest, writer: RequestWriter): void {
     if (request.sentNames) writer.add(request, figuresOf(request), [], request.sentNames);
     request.sentNames = undefined;
     this.#endless.delete(request);
@@ -422,24 +434,24 @@ export class Merge implements LogEvents {
   #edit(span: Joining, decision: Decision): SpanEdit | undefined {
     switch (decision.kind) {
       case "request":
-        return this.#intoRequest(span, decision.request, decision.role, decision.under);
+        return this.#intoRequest(span, decision);
       case "remembered":
-        return this.#intoRemembered(span, decision.request, decision.role);
+        return this.#intoRemembered(span, decision);
       case "none":
-        this.#observer.unmerged(decision.cause, 1);
+        this.#observer.unmerged(decision.cause, 1, span.facts);
         return decision.cause === "unknown_request" ? this.#guess(span.facts) : undefined;
       case "wait":
         return undefined;
     }
   }
 
-  #intoRequest(span: Joining, request: ProxyRequest, role: Role | undefined, under: Role | undefined): SpanEdit {
-    const { facts } = span;
+  #intoRequest({ facts }: Joining, decision: Decision & { readonly kind: "request" }): SpanEdit {
+    const { request, role, under } = decision;
     const identity = this.#identify(request, facts);
     request.touchedMs = this.#nowMs;
     if (request.sent) this.#observer.late("span");
-    this.#observer.merged(role);
-    if (role === undefined && facts.fromVllm) this.#observer.unmerged("role_unknown", 1);
+    this.#observer.merged(role, facts, decision);
+    if (role === undefined && facts.fromVllm) this.#observer.unmerged("role_unknown", 1, facts);
     if (facts.fromVllm) {
       const interval = under === undefined ? undefined : request.running(under);
       const clock = interval && this.#instances.watch(facts, interval);
@@ -463,9 +475,10 @@ export class Merge implements LogEvents {
     return this.#placed(facts, identity.traceId, home, role, [identity.rootSpanId, identity.rootParentId]);
   }
 
-  #intoRemembered({ facts }: Joining, request: Remembered, role: Role | undefined): SpanEdit {
+  #intoRemembered({ facts }: Joining, decision: Decision & { readonly kind: "remembered" }): SpanEdit {
+    const { request, role } = decision;
     this.#observer.late("span");
-    this.#observer.merged(role);
+    this.#observer.merged(role, facts, decision);
     return this.#placed(facts, request.traceId, homeOf(request, role), role, [request.rootSpanId]);
   }
 

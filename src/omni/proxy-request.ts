@@ -91,6 +91,8 @@ export class ProxyRequest {
   method = "";
   path = "";
   client = "";
+  /** The Host header. */
+  authority = "";
   prefillAddress = "";
   decodeAddress = "";
   /** From the access log; 0 until its row is seen. */

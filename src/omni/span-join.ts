@@ -97,44 +97,62 @@ function place(span: Joining, request: ProxyRequest, rules: RoleRules, final: bo
   return final || request.ended ? { kind: "request", request, role, under: undefined } : WAIT;
 }
 
+/** Which rule told a role, in order of precedence. */
+export type RoleRule = "config" | "attribute" | "tokens" | "policy" | "overlap";
+
 /**
- * By the configuration; tokens (prefill is asked for one); the policy; the running interval that overlaps more.
- * "wait" while lines to come may turn it; undefined where nothing tells.
+ * By the configuration; the span's own attribute; tokens (prefill is asked for one); the policy; the running interval
+ * that overlaps more. "wait" while lines to come may turn it; undefined where nothing tells.
  */
-function roleOf(span: Joining, request: ProxyRequest, rules: RoleRules, final: boolean): Role | "wait" | undefined {
-  const told = toldRole(span.facts, rules);
-  if (told) return told;
-  const { maxTokens, completionTokens } = span.facts;
+export function tellRole(
+  span: Pick<Joining, "facts" | "startUs" | "endUs">,
+  request: ProxyRequest,
+  rules: RoleRules,
+  final: boolean,
+): { readonly role: Role; readonly rule: RoleRule } | "wait" | undefined {
+  const configured = configuredRole(span.facts, rules);
+  if (configured) return { role: configured, rule: "config" };
+  const { maxTokens, completionTokens, toldRole } = span.facts;
+  if (toldRole) return { role: toldRole, rule: "attribute" };
   const tokens = maxTokens ?? completionTokens;
   if (tokens === undefined) return undefined;
-  if (tokens > 1) return "decode";
-  if (request.policy === "aggregation") return "decode";
+  if (tokens > 1) return { role: "decode", rule: "tokens" };
+  if (request.policy === "aggregation") return { role: "decode", rule: "policy" };
   const settled = final || request.ended || request.knownUntilUs() > span.endUs + SLACK_US;
   if (!settled) return "wait";
   const prefill = overlap(span, request.running("prefill"));
   const decode = overlap(span, request.running("decode"));
   if (Math.abs(prefill - decode) <= uncertainty(request)) return undefined;
-  return prefill > decode ? "prefill" : "decode";
+  return { role: prefill > decode ? "prefill" : "decode", rule: "overlap" };
 }
 
-/** The role that needs no log line: told by the configuration or the span itself. */
-function toldRole(facts: SpanFacts, rules: RoleRules): Role | undefined {
+function roleOf(span: Joining, request: ProxyRequest, rules: RoleRules, final: boolean): Role | "wait" | undefined {
+  const told = tellRole(span, request, rules, final);
+  return told === "wait" ? told : told?.role;
+}
+
+/** The role that the configuration gives to the span's resource. */
+function configuredRole(facts: SpanFacts, rules: RoleRules): Role | undefined {
   for (const role of ["prefill", "decode"] as const) {
     for (const [key, values] of rules[role]) {
       const value = facts.resource.attributes.get(key);
       if (value !== undefined && values.includes(value)) return role;
     }
   }
-  return facts.toldRole;
+  return undefined;
 }
 
 /** A late span's role: its request's lines are forgotten, so tokens tell, and one token means prefill. */
 function roleOfPast(facts: SpanFacts, rules: RoleRules): Role | undefined {
   const tokens = facts.maxTokens ?? facts.completionTokens;
-  return toldRole(facts, rules) ?? (tokens === undefined ? undefined : tokens > 1 ? "decode" : "prefill");
+  return (
+    configuredRole(facts, rules) ??
+    facts.toldRole ??
+    (tokens === undefined ? undefined : tokens > 1 ? "decode" : "prefill")
+  );
 }
 
-function overlap(span: Joining, interval: { from: number; to: number } | undefined): number {
+function overlap(span: Pick<Joining, "startUs" | "endUs">, interval: { from: number; to: number } | undefined): number {
   return interval === undefined
     ? 0
     : Math.max(0, Math.min(span.endUs, interval.to) - Math.max(span.startUs, interval.from));

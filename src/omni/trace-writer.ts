@@ -6,7 +6,8 @@ import type { Identity, ProxyRequest } from "./proxy-request.ts";
 import { writeResourceSpans } from "./span-encode.ts";
 import type { AttributeValue } from "./span-patch.ts";
 
-type Resource = readonly (readonly [string, AttributeValue])[];
+/** Resource attributes. */
+export type Resource = readonly (readonly [string, AttributeValue])[];
 
 interface Group {
   readonly resource: Resource;
@@ -23,18 +24,54 @@ export interface Names {
   readonly version: string;
 }
 
+/** Spans of one resource. */
+export interface ResourceGroup {
+  readonly resource: Resource;
+  readonly spans: readonly DerivedSpan[];
+}
+
+/** Takes finished requests; `Merge` asks for a new one whenever it has some. */
+export interface RequestWriter {
+  /** Spans taken so far. */
+  readonly items: number;
+  /** Takes a request's spans, those named in `without` left out. `extra` are attributes of the root. @returns the names taken */
+  add(
+    request: ProxyRequest,
+    figures: Figures,
+    extra: readonly (readonly [string, AttributeValue])[],
+    without?: ReadonlySet<string>,
+  ): ReadonlySet<string>;
+  /** What is to be handed on; undefined when nothing was taken. */
+  finish(): { readonly bytes: Uint8Array; readonly items: number } | undefined;
+}
+
+/** All spans that the log makes of a request, by resource: the proxy's, the root first, then a role's. Needs `request.identity`. */
+export function groupSpans(
+  request: ProxyRequest,
+  figures: Figures,
+  extra: readonly (readonly [string, AttributeValue])[],
+  names: Names,
+): ResourceGroup[] {
+  const spans = deriveSpans(request, figures, [...extra, ...engineFigures(request)]);
+  const groups: ResourceGroup[] = [{ resource: proxyResource(request, names), spans }];
+  for (const [role, record] of request.engine ?? [])
+    groups.push({
+      resource: engineResource(request, role, record.host, names),
+      spans: engineSpans(request, role, spans),
+    });
+  return groups;
+}
+
 /** Gathers the spans of several requests, so that requests of one proxy share a resource. */
-export class TraceWriter {
+export class TraceWriter implements RequestWriter {
   readonly #names: Names;
   readonly #groups = new Map<string, Group>();
-  /** Spans gathered. */
   items = 0;
 
   constructor(names: Names) {
     this.#names = names;
   }
 
-  /** Adds a request's spans, those named in `without` left out. Returns the names that were added. */
   add(
     request: ProxyRequest,
     figures: Figures,
@@ -42,18 +79,15 @@ export class TraceWriter {
     without?: ReadonlySet<string>,
   ): Set<string> {
     const added = new Set<string>();
-    const put = (resource: Resource, span: DerivedSpan): void => {
-      if (without?.has(span.name)) return;
-      added.add(span.name);
-      this.#group(resource).spans.push(span);
-      this.items++;
-    };
-    const proxy = this.#proxy(request);
-    const spans = deriveSpans(request, figures, [...extra, ...engineFigures(request)]);
-    for (const span of spans) put(proxy, span);
-    for (const [role, record] of request.engine ?? []) {
-      const resource = this.#engine(request, role, record.host);
-      for (const span of engineSpans(request, role, spans)) put(resource, span);
+    for (const { resource, spans } of groupSpans(request, figures, extra, this.#names)) {
+      const wanted = without ? spans.filter(({ name }) => !without.has(name)) : spans;
+      if (wanted.length === 0) continue;
+      const group = this.#group(resource);
+      for (const span of wanted) {
+        added.add(span.name);
+        group.spans.push(span);
+      }
+      this.items += wanted.length;
     }
     return added;
   }
@@ -76,20 +110,20 @@ export class TraceWriter {
     }
     return group;
   }
+}
 
-  #proxy(request: ProxyRequest): Resource {
-    const resource: [string, AttributeValue][] = [["service.name", this.#names.service]];
-    if (request.host !== "") resource.push(["host.name", request.host]);
-    if (request.instance !== "") resource.push(["service.instance.id", request.instance]);
-    return resource;
-  }
+function proxyResource(request: ProxyRequest, names: Names): Resource {
+  const resource: [string, AttributeValue][] = [["service.name", names.service]];
+  if (request.host !== "") resource.push(["host.name", request.host]);
+  if (request.instance !== "") resource.push(["service.instance.id", request.instance]);
+  return resource;
+}
 
-  #engine(request: ProxyRequest, role: Role, host: string): Resource {
-    const told = request.joined.find((span) => span.role === role && span.service)?.service;
-    const resource: [string, AttributeValue][] = [["service.name", told ?? this.#names.role[role]]];
-    if (host !== "") resource.push(["host.ip", host]);
-    return resource;
-  }
+function engineResource(request: ProxyRequest, role: Role, host: string, names: Names): Resource {
+  const told = request.joined.find((span) => span.role === role && span.service)?.service;
+  const resource: [string, AttributeValue][] = [["service.name", told ?? names.role[role]]];
+  if (host !== "") resource.push(["host.ip", host]);
+  return resource;
 }
 
 /** The spans that omnilogger lines make, under their running state where there is one. */
