@@ -12,8 +12,8 @@
  */
 import { createWriteStream, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
 import { createGzip } from "node:zlib";
 
@@ -94,7 +94,11 @@ function randomFrom(seed) {
 }
 
 function uuid(random) {
-  const hex = Array.from({ length: 4 }, () => Math.floor(random() * 2 ** 32).toString(16).padStart(8, "0")).join("");
+  const hex = Array.from({ length: 4 }, () =>
+    Math.floor(random() * 2 ** 32)
+      .toString(16)
+      .padStart(8, "0"),
+  ).join("");
   const variant = "89ab"[Math.floor(random() * 4)];
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20)}`;
 }
@@ -130,7 +134,8 @@ function request(n, startUs, random) {
   let us = startUs;
   for (const [action, role, mostMs] of ACTIONS) {
     us += Math.ceil(mostMs * 100 * (1 + 9 * random()));
-    if (role === "proxy") out.push({ us, order: order++, file: "nginx_10.0.0.1.log", text: proxyLine(n, action, us, id) });
+    if (role === "proxy")
+      out.push({ us, order: order++, file: "nginx_10.0.0.1.log", text: proxyLine(n, action, us, id) });
     else if (!values["proxy-only"])
       out.push({
         us,
@@ -171,9 +176,5 @@ for (const file of files) {
     if (chunk !== "") yield chunk;
   };
   const name = join(folder, values.gzip ? `${file}.gz` : file);
-  await pipeline(
-    Readable.from(text()),
-    ...(values.gzip ? [createGzip({ level: 1 })] : []),
-    createWriteStream(name),
-  );
+  await pipeline(Readable.from(text()), ...(values.gzip ? [createGzip({ level: 1 })] : []), createWriteStream(name));
 }
