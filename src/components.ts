@@ -6,10 +6,11 @@ import type { Factories } from "./kernel/factories.ts";
 import { batchProcessorFactory } from "./processors/batch/factory.ts";
 import { nopReceiverFactory } from "./receivers/nop/factory.ts";
 import { omniProxyLogReceiverFactory } from "./receivers/omniproxylog/factory.ts";
+import { otlpReceiverFactory } from "./receivers/otlp/factory.ts";
 
 /** Every component of this build, a line each, in alphabetical order. */
 export const factories: Factories = {
-  receivers: [nopReceiverFactory, omniProxyLogReceiverFactory],
+  receivers: [nopReceiverFactory, omniProxyLogReceiverFactory, otlpReceiverFactory],
   processors: [batchProcessorFactory],
   exporters: [nopExporterFactory, otlpGrpcExporterFactory],
   connectors: [requestMergeConnectorFactory],
