@@ -59,6 +59,8 @@ export class LogRecords {
           bodyTo = body.valueEnd;
         }
       } else if (isField(record, 6)) {
+        // The rest of a line that was too long: it could begin like a line of its own.
+        if (isContinued(bytes, record.valueStart, record.valueEnd)) return;
         const pair = stringPair(bytes, record.valueStart, record.valueEnd, isPathKey);
         if (pair && (pair[0] === "log.file.path" || path === "")) path = pair[1];
       }
@@ -98,6 +100,18 @@ function isField(cursor: WireCursor, field: number): boolean {
 
 function isPathKey(bytes: Buffer, from: number, to: number): boolean {
   return to - from === 13 && bytes[from] === 108 && bytes[from + 9] === 46; // log.file.path, log.file.name
+}
+
+const CONTINUED = Buffer.from("omni.log.continued");
+
+function isContinued(bytes: Buffer, from: number, to: number): boolean {
+  const pair = new WireCursor(bytes, from, to);
+  return (
+    pair.next() &&
+    isField(pair, 1) &&
+    pair.valueEnd - pair.valueStart === CONTINUED.length &&
+    bytes.compare(CONTINUED, 0, CONTINUED.length, pair.valueStart, pair.valueEnd) === 0
+  );
 }
 
 function readResource(bytes: Buffer, from: number, to: number): ResourceNames {
