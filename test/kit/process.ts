@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
 /** The built command line; `npm run build` makes it. */
@@ -159,4 +159,19 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+/** Resolves when something accepts connections on 127.0.0.1:`port`; rejects when `program` ends before. */
+export async function accepts(port: number, program: Program, timeoutMs = 20_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const connected = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
+      socket.on("connect", () => socket.destroy());
+    });
+    if (connected) return;
+    if (program.ended || Date.now() > deadline)
+      throw new Error(`nothing accepts on port ${port}; the program's output ends:\n${program.output.slice(-4000)}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
