@@ -1,0 +1,195 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { type Capture, planReplay, type ReplayPlan, readCapture } from "../kit/captures.ts";
+import { OtlpSink } from "../kit/otlp-sink.ts";
+import { Shim } from "../kit/shim.ts";
+import { readSpans, type SeenSpan } from "../kit/spans.ts";
+import { checkCapture, type MergedSpan, ROOT, sentRequestSpans, tieRequests } from "./merged-traces.ts";
+
+/**
+ * What each capture must give: spans in, those of them that belong to a logged request, and requests that have a prefill and
+ * a decode span (counted by hand in the captures: a change here is a change of what is merged).
+ */
+const runs: readonly (readonly [
+  name: string,
+  counts: { spans: number; joined: number; prefill: number; decode: number },
+])[] = [
+  ["proxy-vllm/grpc", { spans: 166, joined: 0, prefill: 0, decode: 0 }],
+  ["proxy-vllm/grpc-trace-force-detailed", { spans: 0, joined: 0, prefill: 0, decode: 0 }],
+  ["proxy-vllm/vllm085-grpc-n2-crash", { spans: 0, joined: 0, prefill: 0, decode: 0 }],
+  ...[
+    "aggregation",
+    "seq-basic",
+    "seq-failures",
+    "seq-loglevel-notice",
+    "seq-odd",
+    "seq-tokenizer",
+    "seq-tokenizer-broken",
+    "seq-trace-force",
+    "smoke",
+  ].map((run) => [`proxy-mock/${run}`, { spans: 0, joined: 0, prefill: 0, decode: 0 }] as const),
+];
+
+const config =
+  (sink: OtlpSink, access: boolean, over: string): Parameters<typeof Shim.start>[0] =>
+  (places) =>
+    `
+receivers:
+  otlp:
+    protocols:
+      grpc:
+        endpoint: 127.0.0.1:${places.grpcPort}
+      http:
+        endpoint: 127.0.0.1:${places.httpPort}
+  omni_proxy_log:
+    include: [${[places.errorLog, ...(access ? [places.accessLog] : [])].join(", ")}]
+    start_at: beginning
+    poll_interval: 20ms
+connectors:
+  request_merge:
+    # Longer than a busy machine may take from appending a line to reading it; every payload here has its lines.
+    span_wait: 10s
+    wait: 2s
+${over}
+processors:
+  batch:
+exporters:
+  otlp:
+    endpoint: ${sink.address}
+    tls:
+      insecure: true
+service:
+  telemetry:
+    metrics:
+      readers:
+        - pull:
+            exporter:
+              prometheus:
+                host: 127.0.0.1
+                port: ${places.metricsPort}
+  pipelines:
+    logs:
+      receivers: [omni_proxy_log]
+      exporters: [request_merge]
+    traces/in:
+      receivers: [otlp]
+      exporters: [request_merge]
+    traces:
+      receivers: [request_merge]
+      processors: [batch]
+      exporters: [otlp]
+`;
+
+const open: { stop?(): Promise<unknown>; close?(): Promise<unknown> }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await (one.stop?.() ?? one.close?.());
+});
+
+/** Plays a capture through the program until all of its requests are at the sink, then stops it. */
+async function play(
+  capture: Capture,
+  options: { plan?: ReplayPlan; protocol?: "grpc" | "http" } = {},
+): Promise<{ spans: SeenSpan[]; unmerged: Record<string, number> }> {
+  const { plan = {}, protocol = "grpc" } = options;
+  const sink = await OtlpSink.start();
+  open.push(sink);
+  // Requests that never end leave by this time-out only.
+  const over = capture.name.endsWith("tokenizer-broken") ? "    request_timeout: 2s" : "";
+  const shim = await Shim.start(config(sink, plan.access ?? false, over));
+  open.push(shim);
+  await shim.replay(planReplay(capture, plan), { protocol, wait: (plan.mix ?? "live") === "live" });
+
+  const inputs = capture.payloads.flatMap(({ bytes }) => readSpans(bytes)).length;
+  const counted = { requests: 0, roots: 0, inputs: 0 };
+  await sink
+    .until("every request and every span is there", ({ accepted }) => {
+      for (; counted.requests < accepted.length; counted.requests++)
+        for (const { name, scopeName } of readSpans(accepted[counted.requests]?.bytes ?? Buffer.alloc(0))) {
+          if (name === ROOT) counted.roots++;
+          if (scopeName !== "omnishim") counted.inputs++;
+        }
+      return counted.roots >= capture.manifest.length && counted.inputs >= inputs;
+    })
+    .catch(() => {}); // what is missing is named below
+  const unmerged = await shim.metric("omnishim_unmerged_spans");
+  expect(await shim.stop(), shim.program.output).toEqual({ code: 0, signal: undefined });
+  return { spans: readSpans(sink.bytes("traces")), unmerged };
+}
+
+const merged = (span: SeenSpan): MergedSpan => ({ ...span, service: String(span.resource["service.name"]) });
+
+/** What is wrong with spans that came in: lost, twice, changed where they must not be. */
+function checkInputs(capture: Capture, out: readonly SeenSpan[]): string[] {
+  const problems: string[] = [];
+  const whole = ({ raw, around }: SeenSpan): string =>
+    [around.resource, around.scope, raw].map((part) => part.toString("hex")).join(" ") + around.schemaUrls.join(" ");
+  const identity = ({ spanId, name, startUnixNano, endUnixNano }: SeenSpan): string =>
+    `${name} ${spanId} ${startUnixNano} ${endUnixNano}`;
+  const inputs = capture.payloads.flatMap(({ bytes }) => readSpans(bytes));
+  const named = new Set(sentRequestSpans(capture).map(identity));
+  for (const span of inputs) {
+    const found = out.filter((one) => identity(one) === identity(span));
+    const [here] = found;
+    if (!here || found.length > 1) problems.push(`${identity(span)} is there ${found.length} times`);
+    else if (!named.has(identity(span))) {
+      if (whole(here) !== whole(span)) problems.push(`${identity(span)} cannot be merged, but was changed`);
+    } else {
+      const changed = (["kind", "traceState", "statusCode", "statusMessage", "events", "scopeName"] as const).filter(
+        (field) => JSON.stringify(here[field]) !== JSON.stringify(span[field]),
+      );
+      if (changed.length > 0) problems.push(`${identity(span)}: changed ${changed.join(", ")}`);
+      expect(here.attributes).toMatchObject(span.attributes);
+      const added = Object.keys(here.attributes).filter((key) => !(key in span.attributes) && !key.startsWith("omni."));
+      if (added.length > 0) problems.push(`${identity(span)}: gained ${added.join(", ")}`);
+      if (!here.around.resource.equals(span.around.resource) || !here.around.scope.equals(span.around.scope))
+        problems.push(`${identity(span)}: resource or scope changed`);
+    }
+  }
+  return problems;
+}
+
+/** What is wrong with the spans that the program made, as spans. */
+function checkDerived(capture: Capture, out: readonly SeenSpan[]): string[] {
+  const problems: string[] = [];
+  const inputs = new Set(capture.payloads.flatMap(({ bytes }) => readSpans(bytes)).map(({ spanId }) => spanId));
+  const derived = out.filter(({ spanId }) => !inputs.has(spanId));
+  const ids = derived.map(({ traceId, spanId }) => `${traceId}/${spanId}`);
+  if (new Set(ids).size !== ids.length) problems.push("a span id was given twice in a trace");
+  for (const span of derived) {
+    const what = `${span.name} ${span.traceId}/${span.spanId}`;
+    if (!/^(?!0+$)[0-9a-f]{32}$/.test(span.traceId) || !/^(?!0+$)[0-9a-f]{16}$/.test(span.spanId))
+      problems.push(`${what}: not an id`);
+    if (span.scopeName !== "omnishim") problems.push(`${what}: scope ${span.scopeName}`);
+    const kind = span.name === ROOT ? 2 : ["P running", "D running"].includes(span.name) ? 3 : 1;
+    if (span.kind !== kind) problems.push(`${what}: kind ${span.kind}, not ${kind}`);
+    const flags = span.name === ROOT && span.parentSpanId !== "" ? 0x300 : 0x100;
+    if (span.flags !== flags) problems.push(`${what}: flags 0x${span.flags.toString(16)}, not 0x${flags.toString(16)}`);
+    if (span.name !== ROOT && !ids.includes(`${span.traceId}/${span.parentSpanId}`))
+      problems.push(`${what}: its parent ${span.parentSpanId} is not there`);
+  }
+  return problems;
+}
+
+describe.each(runs)("the program, when %s is played to it live", (name, counts) => {
+  const capture = readCapture(name);
+  // At log level notice the access log is all there is.
+  const access = name.endsWith("loglevel-notice");
+
+  it("gives one right trace a request", async () => {
+    const { spans, unmerged } = await play(capture, { plan: { access } });
+    const seen = spans.map(merged);
+    expect(checkCapture(capture, seen, { access, toleranceNs: 2000 })).toEqual([]);
+    expect(checkInputs(capture, spans)).toEqual([]);
+    expect(checkDerived(capture, spans)).toEqual([]);
+
+    const requests = tieRequests(capture, seen, []);
+    const withRole = (service: string): number =>
+      requests.filter(({ sent }) => sent.some(({ resource }) => resource["service.name"] === service)).length;
+    expect({
+      spans: capture.payloads.flatMap(({ bytes }) => readSpans(bytes)).length,
+      joined: requests.flatMap(({ sent }) => sent).length,
+      prefill: withRole("vllm-prefill"),
+      decode: withRole("vllm-decode"),
+    }).toEqual(counts);
+    console.log(unmerged);
+  });
+});
