@@ -230,9 +230,9 @@ export function checkCapture(capture: Capture, spans: readonly MergedSpan[], che
   const problems: string[] = [];
   const requests = tieRequests(capture, spans, problems);
   for (const request of requests) problems.push(...checkRequest(capture.name, request, spans, checks));
-  const joined = new Set(requests.flatMap(({ sent }) => sent));
+  const joined = new Set(requests.flatMap(({ sent }) => sent.map(({ spanId }) => spanId)));
   for (const span of sentRequestSpans(capture))
-    if (!joined.has(span))
+    if (!joined.has(span.spanId))
       problems.push(`no request for ${text(span.attributes["gen_ai.request.id"])} (${span.spanId})`);
   return problems;
 }

@@ -60,14 +60,15 @@ export class Shim {
   }
 
   /**
-   * Plays `steps`: appends to the log files and sends the payloads. `wait` says whether a payload must be acknowledged before
-   * the next step; without, all of them are sent at once, and awaited at the end. @throws when one is refused
+   * Plays `steps`: appends to the log files and sends the payloads, all of which are acknowledged when it resolves. `paced`
+   * goes on when a payload was acknowledged or a moment has passed (its acknowledgement may wait for lines that come later);
+   * otherwise everything is sent at once. @throws when a payload is refused
    */
   async replay(
     steps: readonly ReplayStep[],
-    options: { protocol?: "grpc" | "http"; wait?: boolean } = {},
+    options: { protocol?: "grpc" | "http"; paced?: boolean } = {},
   ): Promise<void> {
-    const { protocol = "grpc", wait = true } = options;
+    const { protocol = "grpc", paced = false } = options;
     const sent: Promise<unknown>[] = [];
     for (const step of steps) {
       if (step.kind === "log") appendFileSync(this.places.errorLog, step.bytes);
@@ -78,8 +79,9 @@ export class Shim {
           protocol === "grpc"
             ? this.client.send("traces", bytes)
             : sendHttp(this.http, "traces", Uint8Array.from(bytes));
-        if (wait) await answer;
-        else sent.push(answer);
+        sent.push(answer);
+        answer.catch(() => {}); // a refusal is thrown below, with the others
+        if (paced) await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, 50))]);
       }
     }
     await Promise.all(sent);
