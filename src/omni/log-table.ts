@@ -189,10 +189,13 @@ export class LogTable {
     return request;
   }
 
-  /** The connection's request, a new one where `isNew` says that the line belongs to the next. */
+  /**
+   * The connection's request, a new one where it has ended or `isNew` says that the line belongs to the next. One whose
+   * access-log row came first has an end from the start, and its lines are still to come.
+   */
   #current(source: Source, isNew: (request: ProxyRequest) => boolean): ProxyRequest {
     const request = source.connections.get(this.#parser.connection);
-    return request === undefined || request.ended || isNew(request)
+    return request === undefined || (request.ended && !request.fromRow) || isNew(request)
       ? this.#begin(source, this.#parser.connection)
       : request;
   }
@@ -302,7 +305,9 @@ export class LogTable {
     const line = this.#parser;
     const key = receivedKey(line.connection, line.timeText());
     const early = this.#byReceived.get(key);
-    if (early && early !== request && early.id === request.id) {
+    const id = request.id as string;
+    // Of two X-Request-Id headers the row has both ("a, b"), the log the first.
+    if (early && early !== request && (early.id === id || early.id?.startsWith(`${id}, `))) {
       // Its access-log row was read first: go on with that request, whose identity may have been given.
       if (request.has(START)) early.note(START, request.at[START] as number);
       early.slot = request.slot;
@@ -314,6 +319,11 @@ export class LogTable {
       early.client = request.client;
       early.authority = request.authority;
       this.forget(request);
+      if (early.id !== id) {
+        this.hide(early);
+        early.rename(id);
+        this.#index(early);
+      }
       this.#events.absorbed(request, early);
       if (request.slot >= 0) source.slots.set(request.slot, early);
       source.connections.set(line.connection, early);
@@ -375,7 +385,7 @@ export class LogTable {
     request.id = row.id.slice(0, LOGGED_ID_BYTES);
     request.keyTime = row.receivedText;
     request.note(RECEIVED, row.receivedUs);
-    for (const [action, afterUs] of row.at) request.note(action, row.receivedUs + afterUs);
+    for (const [action, afterUs] of row.at) request.noteRow(action, row.receivedUs + afterUs);
     // `latency` ends with the last token; the request ends when the row is written, which is rounded down to a millisecond.
     const latency = row.at.get(END);
     request.at[END] = isUnix(row.receivedUs) ? Math.max(row.endUnixUs, row.receivedUs + (latency ?? 0)) : row.endUnixUs;

@@ -273,6 +273,16 @@ export class Merge implements LogEvents {
       this.#uuids.set(uuidTraceId(row.id as string) as string, row);
     }
     this.#open.delete(begun);
+    // A span told of the traceparent before this line told that the proxy made it up: then its span is the root.
+    const { identity, traceparent } = row;
+    if (
+      traceparent?.injected &&
+      identity?.traceId === traceparent.traceId &&
+      identity.rootParentId === traceparent.spanId &&
+      !row.sent &&
+      row.joined.every(({ role }) => role !== undefined)
+    )
+      row.identity = { ...identity, rootSpanId: traceparent.spanId, rootParentId: "" };
   }
 
   progressed(request: ProxyRequest, action: number): void {

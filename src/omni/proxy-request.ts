@@ -118,6 +118,8 @@ export class ProxyRequest {
   engine: Map<Role, EngineRecord> | undefined;
   /** Names of the spans that were sent before the end was read: the others are sent alone when it comes. */
   sentNames: ReadonlySet<string> | undefined;
+  /** Actions of which only a row told yet. */
+  #rowTold: Set<number> | undefined;
   #key: RequestKey | undefined;
   #prefillSpanId: string | undefined;
   #decodeSpanId: string | undefined;
@@ -134,11 +136,18 @@ export class ProxyRequest {
     return this.at[action] !== NEVER;
   }
 
-  /** Notes the first time of an action; later ones do not count. True when it was the first. */
+  /** Notes the first time of an action; later ones do not count, but a line's counts over a row's. True when it was the first. */
   note(action: number, stampUs: number): boolean {
-    if (this.at[action] !== NEVER) return false;
+    if (this.at[action] !== NEVER && this.#rowTold?.delete(action) !== true) return false;
     this.at[action] = stampUs;
     return true;
+  }
+
+  /** Notes what an access-log row tells: it is rounded, and of an action that came twice it has the second time. */
+  noteRow(action: number, stampUs: number): void {
+    if (!this.note(action, stampUs)) return;
+    this.#rowTold ??= new Set();
+    this.#rowTold.add(action);
   }
 
   /** The action's unix microseconds, or undefined where it was not seen. */
@@ -210,7 +219,13 @@ export class ProxyRequest {
     if (this.joined.length < MOST_JOINED) this.joined.push(span);
   }
 
-  /** What names this request in ids; fixed at first use. */
+  /** Takes the id that the log has over a row's; ids that were made of the other one stay. */
+  rename(id: string): void {
+    this.id = id;
+    if (!this.identity) this.#key = undefined;
+  }
+
+  /** What names this request in ids; fixed once it has an identity. */
   key(): RequestKey {
     this.#key ??= { connection: this.connection, id: this.id ?? "", time: this.keyTime };
     return this.#key;
