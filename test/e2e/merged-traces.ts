@@ -138,8 +138,8 @@ export function checkRequest(
 }
 
 /** Trace id, span id and parent of the root. */
-function checkIdentity({ root, logged, entry }: MergedRequest, spans: readonly MergedSpan[]): string[] {
-  const value = logged?.traceparent?.value ?? entry.traceparent_sent ?? "";
+function checkIdentity({ root, logged }: MergedRequest, spans: readonly MergedSpan[]): string[] {
+  const value = logged?.traceparent?.value ?? ""; // at log level notice nothing tells it
   const told = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}$/.exec(value);
   const is = `${root.traceId}/${root.spanId} under ${root.parentSpanId || "nothing"}`;
   if (told) {
