@@ -57,6 +57,7 @@ function pathAt(bytes: Uint8Array, offset: number): string {
         at = end;
         continue;
       }
+      default:
     }
     at++;
   }

@@ -6,6 +6,9 @@ export let low = 0;
 export let high = 0;
 
 const ZERO = 0x30;
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const SMALL_E = 0x65;
 
 /**
  * Reads the digits in `bytes[from, to)`, which must be nothing else, into `low` and `high`. False when the number takes
@@ -61,6 +64,35 @@ export function integralValue(text: string): bigint | undefined {
   if (end < 0 || end > 40 || /[1-9]/.test(digits.slice(end))) return undefined;
   const value = BigInt(digits.slice(0, end).padEnd(end, "0") || "0");
   return sign ? -value : value;
+}
+
+/** Where the number ends that `shortDecimal` read last. */
+export let shortDecimalEnd = 0;
+
+const POWERS = Array.from({ length: 16 }, (_, i) => 10 ** i);
+
+/**
+ * The size, without its sign, of the bare number at `from` if it has at most 15 digits and no exponent: digits and power
+ * of ten are then exact, and so their quotient is the nearest double. -1 for any other, legal or not.
+ */
+export function shortDecimal(bytes: Uint8Array, from: number): number {
+  let at = bytes[from] === MINUS ? from + 1 : from;
+  const start = at;
+  let point = -1;
+  let value = 0;
+  for (; at < start + 17; at++) {
+    const byte = bytes[at] as number;
+    if (byte >= ZERO && byte <= 0x39) value = value * 10 + byte - ZERO;
+    else if (byte === POINT && point < 0) point = at;
+    else break;
+  }
+  const digits = at - start - (point < 0 ? 0 : 1);
+  const next = (bytes[at] as number) | 0x20;
+  if (digits === 0 || digits > 15 || next === SMALL_E || next === POINT || (next >= ZERO && next <= 0x39)) return -1;
+  const whole = (point < 0 ? at : point) - start;
+  if (whole === 0 || point === at - 1 || (whole > 1 && bytes[start] === ZERO)) return -1;
+  shortDecimalEnd = at;
+  return point < 0 ? value : value / (POWERS[at - 1 - point] as number);
 }
 
 /** Whether `low` and `high`, before `negate`, fit an integer of 32 or 64 bits with this sign. */

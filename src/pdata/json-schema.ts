@@ -40,13 +40,23 @@ export interface JsonField {
   readonly values: ReadonlyMap<string, number> | undefined;
 }
 
+/** A spelling of a field's name. */
+export interface JsonKey {
+  readonly text: Uint8Array;
+  readonly field: JsonField;
+  /** The key that followed this one last, in any message of the kind. Only a guess: it makes reading faster, never different. */
+  next: JsonKey | undefined;
+}
+
 export interface JsonMessage {
   readonly name: MessageName;
   readonly fields: JsonField[];
   /** By field number. */
   readonly byNumber: JsonField[];
-  /** By `hashKey` of both spellings. */
-  readonly byKey: Map<number, { readonly key: Uint8Array; readonly field: JsonField }>;
+  /** By the hash of its text (hashStep). */
+  readonly byHash: Map<number, JsonKey>;
+  /** The key that came first last: a guess as JsonKey.next is. */
+  first: JsonKey | undefined;
   /** How many bytes its length takes as a rule. A wrong guess costs a move, no more. */
   readonly lengthGuess: number;
   readonly isValue: boolean;
@@ -84,7 +94,8 @@ export function jsonMessage(name: MessageName): JsonMessage {
     name,
     fields: [],
     byNumber: [],
-    byKey: new Map(),
+    byHash: new Map(),
+    first: undefined,
     lengthGuess: /^(Resource|Scope)(Spans|Logs|Metrics)$/.test(name)
       ? 3
       : /^(Span|LogRecord|Metric|\w+DataPoint)$/.test(name)
@@ -111,10 +122,10 @@ export function jsonMessage(name: MessageName): JsonMessage {
     message.fields.push(field);
     message.byNumber[number] = field;
     for (const spelling of new Set([field.name, snake])) {
-      const key = Buffer.from(spelling);
-      const hash = key.reduce(hashStep, 0);
-      if (message.byKey.has(hash)) throw new Error(`two keys of ${name} have one hash: ${spelling}`);
-      message.byKey.set(hash, { key, field });
+      const text = Uint8Array.from(Buffer.from(spelling));
+      const hash = text.reduce(hashStep, 0);
+      if (message.byHash.has(hash)) throw new Error(`two keys of ${name} have one hash: ${spelling}`);
+      message.byHash.set(hash, { text, field, next: undefined });
     }
   }
   const rules = new Map(fieldsOf(name).map(([number, , , rule]) => [number, rule]));

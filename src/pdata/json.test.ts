@@ -113,6 +113,23 @@ describe("jsonToProto", () => {
     );
   });
 
+  it("reads any decimal number as JSON.parse does", () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^-?(0|[1-9][0-9]{0,16})([.][0-9]{1,17})?(e-?[0-9]{1,2})?$/), (text) => {
+        expect(bodyOf(`{"doubleValue":${text}}`)).toBe(JSON.parse(text));
+        expect(bodyOf(`{"doubleValue": ${text} }`)).toBe(JSON.parse(text));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it.each(["00", "01.5", "1.", ".5", "-", "-.5", "1.2.3", "1e", "1.e5", "+1", "0x1", "1_0", "--1", "1.-5"])(
+    "refuses %s for a double",
+    (text) => {
+      expect(() => read("logs", log(`{"doubleValue":${text}}`))).toThrow(JsonError);
+    },
+  );
+
   it("makes room when numbers take more bytes than their text", () => {
     const bounds = Array<number>(50_000).fill(1);
     const text = JSON.stringify({
