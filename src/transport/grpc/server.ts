@@ -13,10 +13,10 @@ import type { Server, Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import { guardDoor, type Speech, TLS_ALERT } from "../door.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
-import { Throttle } from "../throttle.ts";
 import type { GrpcMethod, Refusal } from "./call.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { Health } from "./health.ts";
@@ -213,7 +213,7 @@ export class GrpcServer {
 
   #turnAway(socket: Socket, reason: "wrong_door" | "connections", message: string): void {
     this.#options.onRefused?.(reason);
-    const held = this.#throttle.pass(message);
+    const held = this.#throttle.pass(message)?.held;
     if (held === undefined) return;
     this.#options.logger.warn(message, {
       peer: `${socket.remoteAddress ?? ""}:${socket.remotePort ?? ""}`,

@@ -6,12 +6,12 @@ import type { Server as NetServer, Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import type { Encoding } from "../compression/decompress.ts";
 import { guardDoor, type Speech, TLS_ALERT } from "../door.ts";
 import { encodeGrpcMessage, GrpcCode } from "../grpc/status.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
-import { Throttle } from "../throttle.ts";
 import { Cors, type CorsOptions } from "./cors.ts";
 import { Exchange, type ExchangeHost, type HttpRefusal } from "./exchange.ts";
 
@@ -297,7 +297,7 @@ export class HttpServer implements ExchangeHost {
 
   #turnAway(socket: Socket, reason: "wrong_door" | "connections", message: string): void {
     this.#options.onRefused?.(reason);
-    const held = this.#throttle.pass(message);
+    const held = this.#throttle.pass(message)?.held;
     if (held === undefined) return;
     this.#options.logger.warn(message, {
       peer: `${socket.remoteAddress ?? ""}:${socket.remotePort ?? ""}`,
