@@ -2,6 +2,7 @@
 import { requestMergeConnectorFactory } from "./connectors/requestmerge/factory.ts";
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import { otlpGrpcExporterFactory } from "./exporters/otlp/factory.ts";
+import { otlpHttpExporterFactory } from "./exporters/otlphttp/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
 import { batchProcessorFactory } from "./processors/batch/factory.ts";
 import { nopReceiverFactory } from "./receivers/nop/factory.ts";
@@ -12,7 +13,7 @@ import { otlpReceiverFactory } from "./receivers/otlp/factory.ts";
 export const factories: Factories = {
   receivers: [nopReceiverFactory, omniProxyLogReceiverFactory, otlpReceiverFactory],
   processors: [batchProcessorFactory],
-  exporters: [nopExporterFactory, otlpGrpcExporterFactory],
+  exporters: [nopExporterFactory, otlpGrpcExporterFactory, otlpHttpExporterFactory],
   connectors: [requestMergeConnectorFactory],
   extensions: [],
 };

@@ -1,0 +1,32 @@
+import { decodeSection } from "../../config/schema.ts";
+import type { ExporterFactory } from "../../kernel/api.ts";
+import { createExporter } from "../../sending/exporter.ts";
+import { otlpHttpSchema } from "./config.ts";
+import { OtlpHttpSender } from "./otlphttp.ts";
+
+/** `otlp_http`, known as `otlphttp` before 0.144: OTLP over HTTP. */
+export const otlpHttpExporterFactory: ExporterFactory = {
+  kind: "exporter",
+  type: "otlp_http",
+  aliases: ["otlphttp"],
+  stability: "beta",
+  signals: ["traces", "metrics", "logs"],
+  configure(section) {
+    const { config, effective } = decodeSection(otlpHttpSchema, section);
+    return {
+      effective,
+      create(settings) {
+        const sender = new OtlpHttpSender(config, settings);
+        return createExporter({
+          settings,
+          send: (batch, signal) => sender.send(batch, signal),
+          timeoutMs: config.timeout,
+          retry: config.retry_on_failure,
+          queue: config.sending_queue,
+          open: () => sender.open(),
+          close: () => sender.close(),
+        });
+      },
+    };
+  },
+};
