@@ -1,7 +1,9 @@
 /** What a command is given of the process, so that tests can stand in for it. */
 
+import type { TerminalLike } from "../omni/terminal.ts";
+
 /** Takes text; the process's own streams fit. */
-export interface Output {
+export interface Output extends TerminalLike {
   write(text: string): unknown;
 }
 

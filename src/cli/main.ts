@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { closest } from "../config/suggest.ts";
 import { buildInfo } from "./build-info.ts";
 import { listComponents } from "./components.ts";
+import { type DemoOptions, demo } from "./demo.ts";
 import { CommandError, type Edge } from "./edge.ts";
 import { addConfigOptions, type ConfigOptions } from "./load.ts";
 import { type PrintOptions, printConfig } from "./print-config.ts";
@@ -77,6 +78,11 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
     )
     .option("--format <format>", "yaml or json", "yaml")
     .action((_, self: Command) => printConfig(options<PrintOptions>(self), edge));
+  program
+    .command("demo")
+    .description("replay a bundled capture through the program and show its merged traces here")
+    .option("--port <port>", "port for OTLP/gRPC on 127.0.0.1; 0 takes one that is free", "0")
+    .action(async (options: DemoOptions) => setCode(await demo(options, edge)));
   return program;
 }
 
@@ -108,6 +114,7 @@ Examples:
   omnishim                                  built-in default: OTLP in, traces printed here
   omnishim --config otel.yml                as the file says
   omnishim --config otel.yml --set exporters::otlp::endpoint=jaeger:4317
+  omnishim demo                             a real capture, replayed and shown as merged traces
   omnishim validate --config otel.yml       every problem of the file, with line and column
 
 Signals: SIGTERM and SIGINT stop gracefully, a second one at once.

@@ -1,5 +1,5 @@
 /** Coloured text in columns: what is measured and cut is always the plain text, colours go around it last. */
-import { displayWidth, formatDuration, printable, type TextStyle, truncate } from "./text.ts";
+import { displayWidth, formatDuration, printable, type TextStyle, truncate, wrap } from "./text.ts";
 
 /** A piece of a line. `text` is printable (`Pen.safe`), `sgr` an ANSI colour or weight. */
 export interface Segment {
@@ -77,6 +77,11 @@ export class Pen {
   /** Outside text in at most `columns` columns. Reads a bounded part of it: a printable character has 8 code units a column at most. */
   short(text: string, columns: number): string {
     return truncate(this.safe(text.slice(0, columns * 8 + 8)), columns, this.#style);
+  }
+
+  /** Printable text in lines of at most `columns` columns, no more than `most`. */
+  wrap(text: string, columns: number, most: number): string[] {
+    return wrap(text, columns, most, this.#style);
   }
 
   duration(ns: bigint | number): string {

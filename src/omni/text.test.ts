@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { displayWidth, formatDuration, pad, printable, truncate } from "./text.ts";
+import { displayWidth, formatDuration, pad, printable, truncate, wrap } from "./text.ts";
 
 const ascii = { ascii: true };
 
@@ -69,6 +69,34 @@ describe("displayWidth and pad", () => {
 
   it("truncate leaves text alone when it fits to the column", () => {
     expect(truncate("abcde", 5)).toBe("abcde");
+  });
+});
+
+describe("wrap", () => {
+  it("wrap breaks at blanks when the text is longer than a line", () => {
+    expect(wrap("Enter state D waiting, Enter state D scheduled", 24, 4)).toEqual([
+      "Enter state D waiting,",
+      "Enter state D scheduled",
+    ]);
+    expect(wrap("short", 24, 4)).toEqual(["short"]);
+    expect(wrap("", 24, 4)).toEqual([]);
+  });
+
+  it("wrap cuts the last line when there are too many, and words when they are too long", () => {
+    expect(wrap("aaa bbb ccc ddd", 7, 1)).toEqual(["aaa bb…"]);
+    expect(wrap("abcdefghij", 4, 9)).toEqual(["abcd", "efgh", "ij"]);
+    expect(wrap("aaa bbb ccc ddd", 7, 1, ascii)).toEqual(["aaa b.."]);
+  });
+
+  it("wrap keeps to the columns and loses nothing but blanks when fed anything printable", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), fc.integer({ min: 4, max: 40 }), (raw, columns) => {
+        const text = printable(raw);
+        const lines = wrap(text, columns, 1000);
+        for (const line of lines) expect(displayWidth(line)).toBeLessThanOrEqual(columns);
+        expect(lines.join("").replaceAll(" ", "")).toBe(text.replaceAll(" ", ""));
+      }),
+    );
   });
 });
 

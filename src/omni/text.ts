@@ -54,18 +54,36 @@ export function pad(text: string, columns: number, style: TextStyle = { ascii: f
 
 /** `text` in at most `columns` columns; what is cut ends in an ellipsis. Reads no more of `text` than it shows. */
 export function truncate(text: string, columns: number, style: TextStyle = { ascii: false }): string {
+  if (beginning(text, columns).length === text.length) return text;
   const ellipsis = style.ascii ? ".." : "…";
   const room = columns - ellipsis.length;
+  return room < 0 ? ellipsis.slice(0, Math.max(0, columns)) : beginning(text, room) + ellipsis;
+}
+
+/** The most of `text` from its start that takes at most `columns` columns. */
+function beginning(text: string, columns: number): string {
   let width = 0;
   let end = 0;
-  let keep = 0;
   for (const character of text) {
     width += characterWidth(character);
+    if (width > columns) return text.slice(0, end);
     end += character.length;
-    if (width <= room) keep = end;
-    if (width > columns) return room < 0 ? ellipsis.slice(0, Math.max(0, columns)) : text.slice(0, keep) + ellipsis;
   }
   return text;
+}
+
+/** `text`, which is printable, broken at blanks into lines of at most `columns`; what is left after `most` lines is cut. */
+export function wrap(text: string, columns: number, most: number, style: TextStyle = { ascii: false }): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  while (rest !== "" && lines.length < most - 1 && displayWidth(rest) > columns) {
+    const line = beginning(rest, columns);
+    const blank = rest[line.length] === " " ? line.length : line.lastIndexOf(" ");
+    const end = blank > 0 ? blank : line.length;
+    lines.push(rest.slice(0, end));
+    rest = rest.slice(end).trimStart();
+  }
+  return rest === "" ? lines : [...lines, truncate(rest, columns, style)];
 }
 
 const UNITS: readonly (readonly [ns: number, name: string, asciiName: string])[] = [

@@ -23,6 +23,8 @@ const LEAST_WIDTH = 60;
 const INDENT = "  ";
 /** Values that a note names at most; the rest is counted. */
 const NAMED = 3;
+/** Lines of a note. */
+const NOTE_LINES = 4;
 /** Columns of an id or of a name in a note. */
 const ID_COLUMNS = 44;
 
@@ -44,8 +46,8 @@ export function renderTraces(resources: readonly ResourceSpans[], options: Water
       pen.line(title, columns),
       ...more.map((line) => INDENT + pen.line(line, inner)),
       ...drawTree(tree, inner, maxRows, pen).map((line) => INDENT + line),
-      ...(tree.request ? requestNotes(tree.request, pen) : traceNotes(tree, pen)).map(
-        (line) => INDENT + pen.line(line, inner),
+      ...(tree.request ? requestNotes(tree.request, pen) : traceNotes(tree, pen)).flatMap((note) =>
+        drawNote(note, inner, pen).map((line) => INDENT + line),
       ),
     ].join("\n");
   });
@@ -109,53 +111,71 @@ function traceHeader(tree: TraceTree, pen: Pen): Segment[][] {
   ];
 }
 
-function requestNotes(request: SpanNode, pen: Pen): Segment[][] {
+/** Something to know about a block, below its tree. */
+interface Note {
+  readonly name: string;
+  /** Printable. */
+  readonly text: string;
+}
+
+/** A note in as many lines as it takes, up to NOTE_LINES. */
+function drawNote({ name, text }: Note, columns: number, pen: Pen): string[] {
+  const label = `${name}: `;
+  const sgr = name === "error" ? RED : YELLOW;
+  return pen
+    .wrap(text, columns - label.length, NOTE_LINES)
+    .map((line, index) =>
+      pen.line([{ text: index === 0 ? label : " ".repeat(label.length), sgr }, { text: line }], columns),
+    );
+}
+
+function requestNotes(request: SpanNode, pen: Pen): Note[] {
   const without = request.children.filter(
     (node) =>
       (node.span.name === P_RUNNING_SPAN || node.span.name === D_RUNNING_SPAN) && !node.children.some(isEngineSpan),
   );
-  const notes: Segment[][] = [];
+  const notes: Note[] = [];
   const missing = attribute(request.span.attributes, "omni.missing_actions");
   const names = Array.isArray(missing) ? missing.slice(0, 50).map(textOf) : [textOf(missing)];
   const present = names.filter(isSome).filter((name) => name !== "");
-  if (present.length > 0) notes.push(note("missing", present.map((name) => pen.short(name, ID_COLUMNS)).join(", ")));
+  if (present.length > 0)
+    notes.push({ name: "missing", text: present.map((name) => pen.short(name, ID_COLUMNS)).join(", ") });
   if (without.length > 0)
-    notes.push(note("no llm_request", `under ${without.map((node) => node.span.name).join(", ")}`));
+    notes.push({ name: "no llm_request", text: `under ${without.map((node) => node.span.name).join(", ")}` });
   if (fact(request, "omni.incomplete") === "true")
-    notes.push(note("incomplete", "the end of this request was not seen"));
+    notes.push({ name: "incomplete", text: "the end of this request was not seen" });
   return [...notes, ...errorNotes([request], pen)];
 }
 
 /** What failed spans say, a parent before its children, each text once. */
-function errorNotes(tops: readonly SpanNode[], pen: Pen): Segment[][] {
+function errorNotes(tops: readonly SpanNode[], pen: Pen): Note[] {
   const messages = new Set<string>();
   for (const { span } of walk(tops)) {
     if (span.status.code === STATUS_CODE.ERROR && span.status.message !== "") messages.add(span.status.message);
     if (messages.size === NAMED) break;
   }
-  return [...messages].map((message) => [{ text: "error: ", sgr: RED }, { text: pen.short(message, 400) }]);
+  return [...messages].map((message) => ({ name: "error", text: pen.short(message, 400) }));
 }
 
-function traceNotes(tree: TraceTree, pen: Pen): Segment[][] {
+function traceNotes(tree: TraceTree, pen: Pen): Note[] {
   const unmerged = tree.tops.filter(isEngineSpan);
   const orphans = tree.tops.filter((node) => node.orphan);
-  const notes: Segment[][] = [];
+  const notes: Note[] = [];
   if (unmerged.length > 0) {
     const ids = unmerged.map((node) => fact(node, "gen_ai.request.id") ?? "");
-    notes.push(note("unmerged", `${count(countSpans(unmerged), "span")} of vLLM: ${named(ids, pen)}`));
+    notes.push({ name: "unmerged", text: `${count(countSpans(unmerged), "span")} of vLLM: ${named(ids, pen)}` });
   }
   if (orphans.length > 0)
-    notes.push(note("parent not here", named([...new Set(orphans.map((node) => node.span.parentSpanId))], pen)));
+    notes.push({
+      name: "parent not here",
+      text: named([...new Set(orphans.map((node) => node.span.parentSpanId))], pen),
+    });
   return [...notes, ...errorNotes(tree.tops, pen)];
 }
 
 /** vLLM's span of a request. */
 function isEngineSpan(node: SpanNode): boolean {
   return attribute(node.span.attributes, "gen_ai.request.id") !== undefined;
-}
-
-function note(name: string, text: string): Segment[] {
-  return [{ text: `${name}: `, sgr: YELLOW }, { text }];
 }
 
 function named(values: readonly string[], pen: Pen): string {
