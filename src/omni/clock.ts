@@ -82,6 +82,12 @@ export class BootClock {
     return known === undefined || Math.abs(unixSecond * 1e6 - bootUs - known.offsetUs) < 2e6;
   }
 
+  /** The offset alone, microseconds; 0 before any evidence. */
+  get offsetUs(): number {
+    if (this.#lines > 0 || this.#rows > 0) return this.#max;
+    return this.#low === Number.NEGATIVE_INFINITY ? 0 : Math.round((this.#low + this.#high) / 2);
+  }
+
   /** The offset as well as it is known now; undefined before any evidence. */
   estimate(): ClockEstimate | undefined {
     if (this.#lines > 0)

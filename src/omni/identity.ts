@@ -13,16 +13,11 @@ export interface RequestKey {
   readonly time: string;
 }
 
-/** SHA-256 over fields with their lengths in front, so that no two lists of fields have the same input. */
-function digest(fields: readonly string[]): string {
-  let text = "";
-  for (const field of fields) text += `${field.length}:${field}`;
-  return hash("sha256", Buffer.from(text, "latin1"), "hex");
-}
-
-/** Lower-case hex of the first `bytes` of the digest; never all zero. */
+/** The first `bytes` of SHA-256 over fields with their lengths in front (no two lists of fields have one input), as lower-case hex; never all zero. */
 function hexId(fields: readonly string[], bytes: number): string {
-  const id = digest(fields).slice(0, bytes * 2);
+  let input = "";
+  for (const field of fields) input += `${field.length}:${field}`;
+  const id = hash("sha256", Buffer.from(input, "latin1"), "hex").slice(0, bytes * 2);
   return /^0+$/.test(id) ? id.replace(/0$/, "1") : id;
 }
 

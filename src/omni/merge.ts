@@ -245,11 +245,7 @@ export class Merge implements LogEvents {
 
   begun(request: ProxyRequest): void {
     const uuid = uuidTraceId(request.id as string);
-    if (
-      uuid !== undefined &&
-      !this.#uuids.has(uuid) &&
-      this.#remembered.byId(request.id as string, true).length === 0
-    ) {
+    if (uuid !== undefined && !this.#uuids.has(uuid) && !this.#remembered.hasId(request.id as string)) {
       request.firstUse = true;
       this.#uuids.set(uuid, request);
     }

@@ -158,7 +158,7 @@ export class ProxyRequest {
 
   /** A stamp as logged -> unix microseconds by the clock as it is known now. */
   toUnix(stampUs: number): number {
-    return isUnix(stampUs) ? stampUs : stampUs + (this.clock.estimate()?.offsetUs ?? 0);
+    return isUnix(stampUs) ? stampUs : stampUs + this.clock.offsetUs;
   }
 
   /** How far its log was read, unix microseconds: what happened before is known. */

@@ -26,6 +26,8 @@ const SPANS_AT = TRACE_AT + 16;
 const BYTES = 80;
 const DOUBLES = 3;
 const CHUNK = 4096;
+/** Newest requests of one id that a span is held against. */
+const MOST_OF_ONE_ID = 64;
 const ZERO_SPAN = "0000000000000000";
 
 /** A 52-bit hash of a binary string (two rounds of FNV-1a over 26 bits each): cheap, and checked against the bytes. */
@@ -80,8 +82,21 @@ export class RememberedRequests {
     this.#link(slot, request.id, request.keyHash);
   }
 
-  /** Those with this id, newest first. Exact bytes; `foldCase` takes either case (UUIDs). */
-  byId(id: string, foldCase = false): Remembered[] {
+  /** True when one with this id, in either case, is remembered. */
+  hasId(id: string): boolean {
+    if (this.size === 0) return false;
+    for (
+      let slot = (this.#heads[this.#bucket(hashText(id.toLowerCase()))] as number) - 1;
+      slot >= 0;
+      slot = (this.#next[slot] as number) - 1
+    ) {
+      if (this.#idIs(slot, id, true)) return true;
+    }
+    return false;
+  }
+
+  /** Those with this id (exact bytes), newest first, at most MOST_OF_ONE_ID: an id may be used without end. */
+  byId(id: string): Remembered[] {
     const found: Remembered[] = [];
     if (this.size === 0) return found;
     for (
@@ -89,8 +104,9 @@ export class RememberedRequests {
       slot >= 0;
       slot = (this.#next[slot] as number) - 1
     ) {
-      const record = this.#read(slot);
-      if (record.id === id || (foldCase && record.id.toLowerCase() === id.toLowerCase())) found.push(record);
+      if (!this.#idIs(slot, id, false)) continue;
+      found.push(this.#read(slot));
+      if (found.length === MOST_OF_ONE_ID) break;
     }
     return found;
   }
@@ -116,6 +132,18 @@ export class RememberedRequests {
         return;
       this.#dropOldest();
     }
+  }
+
+  #idIs(slot: number, id: string, foldCase: boolean): boolean {
+    const bytes = this.#bytes[Math.floor(slot / CHUNK)] as Buffer;
+    const at = (slot % CHUNK) * BYTES;
+    if (bytes[at] !== id.length) return false;
+    for (let i = 0; i < id.length; i++) {
+      const a = bytes[at + 1 + i] as number;
+      const b = id.charCodeAt(i);
+      if (a !== b && !(foldCase && lower(a) === lower(b))) return false;
+    }
+    return true;
   }
 
   #read(slot: number): Remembered {
@@ -158,9 +186,8 @@ export class RememberedRequests {
 
   #dropOldest(): void {
     const slot = this.#oldest++ % this.#capacity;
-    const { id, keyHash } = this.#read(slot);
-    unlink(this.#heads, this.#next, this.#bucket(hashText(id.toLowerCase())), slot);
-    unlink(this.#keyHeads, this.#nextKey, this.#bucket(keyHash), slot);
+    unlink(this.#heads, this.#next, this.#bucket(hashText(this.#read(slot).id.toLowerCase())), slot);
+    unlink(this.#keyHeads, this.#nextKey, this.#bucket(this.#keyHash(slot)), slot);
   }
 
   #grow(slot: number): void {
@@ -187,6 +214,10 @@ export function homeOf(request: Remembered, role: Role | undefined): string {
   if (role === "prefill" && request.prefillSpanId !== "") return request.prefillSpanId;
   if (role === "decode" && request.decodeSpanId !== "") return request.decodeSpanId;
   return request.rootSpanId;
+}
+
+function lower(c: number): number {
+  return c >= 65 && c <= 90 ? c + 32 : c;
 }
 
 function enlarged(array: Int32Array, length: number): Int32Array {

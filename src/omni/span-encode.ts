@@ -32,13 +32,13 @@ export function writeResourceSpans(
 
 function writeSpan(out: WireWriter, span: DerivedSpan): void {
   out.message(2, () => {
-    out.bytes(1, Buffer.from(span.traceId, "hex"));
-    out.bytes(2, Buffer.from(span.spanId, "hex"));
-    if (span.parentSpanId !== "") out.bytes(4, Buffer.from(span.parentSpanId, "hex"));
+    out.hex(1, span.traceId);
+    out.hex(2, span.spanId);
+    if (span.parentSpanId !== "") out.hex(4, span.parentSpanId);
     out.string(5, span.name);
     out.uint(6, KIND[span.kind]);
-    out.fixed64(7, BigInt(Math.round(span.startUs)) * 1000n);
-    out.fixed64(8, BigInt(Math.round(span.endUs)) * 1000n);
+    out.nanosOfMicros(7, Math.round(span.startUs));
+    out.nanosOfMicros(8, Math.round(span.endUs));
     for (const [key, value] of span.attributes) writeAttribute(out, 9, key, value);
     const { error } = span;
     if (error !== undefined) {

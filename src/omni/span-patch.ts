@@ -85,7 +85,7 @@ class Patcher {
     const out = this.#out;
     const cursor = this.#span.reset(this.#bytes, from, to);
     const newParent = edit.parentSpanId !== undefined;
-    out.bytes(1, Buffer.from(edit.traceId, "hex"));
+    out.hex(1, edit.traceId);
     while (cursor.next()) {
       if (cursor.field === 1 && cursor.wire === LEN) continue;
       if (cursor.field === 4 && cursor.wire === LEN && newParent) continue;
@@ -99,11 +99,11 @@ class Patcher {
         out.fixed32(16, flags & FLAG_HAS_IS_REMOTE ? flags | FLAG_IS_REMOTE : flags);
       } else this.#copy(cursor);
     }
-    if (newParent && edit.parentSpanId !== "") out.bytes(4, Buffer.from(edit.parentSpanId as string, "hex"));
+    if (newParent && edit.parentSpanId !== "") out.hex(4, edit.parentSpanId as string);
     for (const [key, value] of edit.attributes) writeAttribute(out, 9, key, value);
     if (edit.link) {
       const { traceId, spanId } = edit.link;
-      out.message(13, () => out.bytes(1, Buffer.from(traceId, "hex")).bytes(2, Buffer.from(spanId, "hex")));
+      out.message(13, () => out.hex(1, traceId).hex(2, spanId));
     }
   }
 }

@@ -268,6 +268,14 @@ export function varintSize(value: number): number {
   return size;
 }
 
+const TWO_32 = 2 ** 32;
+/** Texts below this length have a length of one byte. */
+const SHORT_TEXT = 128;
+
+function nibble(c: number): number {
+  return c < 58 ? c - 48 : (c | 32) - 87;
+}
+
 /** Appends protobuf to a buffer that grows. `finish()` gives what was written; the writer can then be used again. */
 export class WireWriter {
   #buffer: Buffer;
@@ -318,10 +326,38 @@ export class WireWriter {
   }
 
   string(field: number, value: string): this {
+    this.tag(field, LEN);
+    if (value.length < SHORT_TEXT) {
+      // Short ASCII, as keys and ids are: a loop costs less than a call into native code.
+      this.#room(value.length + 1);
+      const start = this.#at;
+      const buffer = this.#buffer;
+      buffer[start] = value.length;
+      let i = 0;
+      for (; i < value.length; i++) {
+        const c = value.charCodeAt(i);
+        if (c > 127) break;
+        buffer[start + 1 + i] = c;
+      }
+      if (i === value.length) {
+        this.#at = start + 1 + i;
+        return this;
+      }
+    }
     const size = Buffer.byteLength(value);
-    this.tag(field, LEN).varint(size);
+    this.varint(size);
     this.#room(size);
     this.#at += this.#buffer.write(value, this.#at, "utf8");
+    return this;
+  }
+
+  /** Lower- or upper-case hex as bytes; the caller vouches for an even number of hex digits. */
+  hex(field: number, value: string): this {
+    const size = value.length / 2;
+    this.tag(field, LEN).varint(size);
+    this.#room(size);
+    for (let i = 0; i < value.length; i += 2)
+      this.#buffer[this.#at++] = (nibble(value.charCodeAt(i)) << 4) | nibble(value.charCodeAt(i + 1));
     return this;
   }
 
@@ -346,6 +382,17 @@ export class WireWriter {
     this.tag(field, FIXED64);
     this.#room(8);
     this.#at = this.#buffer.writeBigUInt64LE(value, this.#at);
+    return this;
+  }
+
+  /** A fixed64 of whole microseconds as nanoseconds, without a bigint. */
+  nanosOfMicros(field: number, micros: number): this {
+    this.tag(field, FIXED64);
+    this.#room(8);
+    const low = (micros % TWO_32) * 1000;
+    const high = Math.floor(micros / TWO_32) * 1000 + Math.floor(low / TWO_32);
+    this.#buffer.writeUInt32LE(low % TWO_32, this.#at);
+    this.#at = this.#buffer.writeUInt32LE(high, this.#at + 4);
     return this;
   }
 

@@ -11,6 +11,10 @@ const MOST_SOURCES = 10_000;
 /** What rotation puts behind a log's name: nginx_error.log.1, access.log-20261122, error.log.2.gz. */
 const ROTATED = /(?:\.\d{1,4}|[-.]\d{8}(?:[-.]?\d{2,6})?)(?:\.(?:gz|xz|zst|bz2))?$/;
 
+const NONE = Buffer.alloc(0);
+const FILE_PATH = Buffer.from("log.file.path");
+const CONTINUED = Buffer.from("omni.log.continued");
+
 /** Called for each line: its source and where it stands in `bytes`. */
 export type TakeLine = (source: SourceName, bytes: Buffer, from: number, to: number) => void;
 
@@ -23,7 +27,11 @@ interface ResourceNames {
 
 export class LogRecords {
   readonly #sources = new Map<string, SourceName>();
-  #lastKey = "";
+  readonly #fields = new WireCursor(NONE);
+  readonly #inner = new WireCursor(NONE);
+  #lastResource: ResourceNames | undefined;
+  /** The encoded value of the last log.file.path. */
+  #lastPath: Buffer = NONE;
   #last: SourceName | undefined;
 
   /** Calls `take` for every record that has a text or bytes body, in order. A body may hold several lines. @throws WireError */
@@ -46,27 +54,28 @@ export class LogRecords {
   }
 
   #record(bytes: Buffer, from: number, to: number, resource: ResourceNames, take: TakeLine): void {
-    let path = resource.path;
+    let source: SourceName | undefined;
     let bodyFrom = -1;
     let bodyTo = -1;
-    const record = new WireCursor(bytes, from, to);
+    const record = this.#fields.reset(bytes, from, to);
     while (record.next()) {
       if (isField(record, 5)) {
-        const body = new WireCursor(bytes, record.valueStart, record.valueEnd);
+        const body = this.#inner.reset(bytes, record.valueStart, record.valueEnd);
         while (body.next()) {
           if (!isField(body, 1) && !isField(body, 7)) continue;
           bodyFrom = body.valueStart;
           bodyTo = body.valueEnd;
         }
       } else if (isField(record, 6)) {
+        const pair = this.#inner.reset(bytes, record.valueStart, record.valueEnd);
+        if (!pair.next() || !isField(pair, 1)) continue;
         // The rest of a line that was too long: it could begin like a line of its own.
-        if (isContinued(bytes, record.valueStart, record.valueEnd)) return;
-        const pair = stringPair(bytes, record.valueStart, record.valueEnd, isPathKey);
-        if (pair && (pair[0] === "log.file.path" || path === "")) path = pair[1];
+        if (isText(bytes, pair, CONTINUED)) return;
+        if (isText(bytes, pair, FILE_PATH)) source = this.#sourceOf(resource, bytes, pair);
       }
     }
     if (bodyFrom < 0) return;
-    const source = this.#source(resource, path);
+    source ??= this.#source(resource, resource.path);
     // An agent may send several lines as one record.
     let start = bodyFrom;
     for (let feed = bytes.indexOf(10, start); feed >= 0 && feed < bodyTo; feed = bytes.indexOf(10, start)) {
@@ -76,9 +85,23 @@ export class LogRecords {
     if (start < bodyTo || start === bodyFrom) take(source, bytes, start, bodyTo);
   }
 
+  /** The source of a record whose log.file.path attribute `pair` stands behind its key. Records of one file come in a row. */
+  #sourceOf(resource: ResourceNames, bytes: Buffer, pair: WireCursor): SourceName | undefined {
+    if (!pair.next() || !isField(pair, 2)) return undefined;
+    const { valueStart, valueEnd } = pair;
+    const same =
+      this.#lastResource === resource &&
+      this.#lastPath.length === valueEnd - valueStart &&
+      this.#lastPath.compare(bytes, valueStart, valueEnd) === 0;
+    if (same && this.#last) return this.#last;
+    this.#lastResource = resource;
+    this.#lastPath = Buffer.from(bytes.subarray(valueStart, valueEnd));
+    const value = new WireCursor(bytes, valueStart, valueEnd);
+    this.#last = value.next() && isField(value, 1) ? this.#source(resource, value.string()) : undefined;
+    return this.#last;
+  }
+
   #source(resource: ResourceNames, path: string): SourceName {
-    const key = `${resource.host}\n${resource.instance}\n${resource.timezone}\n${path}`;
-    if (key === this.#lastKey && this.#last) return this.#last;
     const name = path.replace(ROTATED, "");
     // The instance id names the source only where no path does: a rotated file's may differ from the file's own.
     const sourceKey = `${resource.host}\n${name === "" ? resource.instance : name}`;
@@ -88,8 +111,6 @@ export class LogRecords {
       this.#sources.set(sourceKey, source);
       if (this.#sources.size > MOST_SOURCES) this.#sources.delete(this.#sources.keys().next().value as string);
     }
-    this.#lastKey = key;
-    this.#last = source;
     return source;
   }
 }
@@ -98,19 +119,9 @@ function isField(cursor: WireCursor, field: number): boolean {
   return cursor.field === field && cursor.wire === LEN;
 }
 
-function isPathKey(bytes: Buffer, from: number, to: number): boolean {
-  return to - from === 13 && bytes[from] === 108 && bytes[from + 9] === 46; // log.file.path, log.file.name
-}
-
-const CONTINUED = Buffer.from("omni.log.continued");
-
-function isContinued(bytes: Buffer, from: number, to: number): boolean {
-  const pair = new WireCursor(bytes, from, to);
+function isText(bytes: Buffer, cursor: WireCursor, text: Buffer): boolean {
   return (
-    pair.next() &&
-    isField(pair, 1) &&
-    pair.valueEnd - pair.valueStart === CONTINUED.length &&
-    bytes.compare(CONTINUED, 0, CONTINUED.length, pair.valueStart, pair.valueEnd) === 0
+    cursor.valueEnd - cursor.valueStart === text.length && text.compare(bytes, cursor.valueStart, cursor.valueEnd) === 0
   );
 }
 
@@ -121,7 +132,7 @@ function readResource(bytes: Buffer, from: number, to: number): ResourceNames {
     if (!isField(outer, 1)) continue;
     const fields = new WireCursor(bytes, outer.valueStart, outer.valueEnd);
     while (fields.next()) {
-      const pair = isField(fields, 1) ? stringPair(bytes, fields.valueStart, fields.valueEnd, () => true) : undefined;
+      const pair = isField(fields, 1) ? stringPair(bytes, fields.valueStart, fields.valueEnd) : undefined;
       if (!pair) continue;
       if (pair[0] === "host.name") names.host = pair[1];
       else if (pair[0] === "service.instance.id") names.instance = pair[1];
@@ -132,14 +143,9 @@ function readResource(bytes: Buffer, from: number, to: number): ResourceNames {
   return names;
 }
 
-function stringPair(
-  bytes: Buffer,
-  from: number,
-  to: number,
-  wanted: (bytes: Buffer, from: number, to: number) => boolean,
-): [string, string] | undefined {
+function stringPair(bytes: Buffer, from: number, to: number): [string, string] | undefined {
   const pair = new WireCursor(bytes, from, to);
-  if (!pair.next() || !isField(pair, 1) || !wanted(bytes, pair.valueStart, pair.valueEnd)) return undefined;
+  if (!pair.next() || !isField(pair, 1)) return undefined;
   const key = pair.string();
   if (!pair.next() || !isField(pair, 2)) return undefined;
   const value = new WireCursor(bytes, pair.valueStart, pair.valueEnd);
