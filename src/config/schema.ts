@@ -38,6 +38,7 @@ export function presence<S extends z.core.$ZodLooseShape>(shape: S) {
 }
 
 function unknownKeys(issue: z.core.$ZodRawIssue, known: readonly string[]): string | undefined {
+  if (issue.code === "invalid_type") return `expected a map, got ${describe(issue.input)}`;
   if (issue.code !== "unrecognized_keys") return undefined;
   const keys = (issue as { keys: string[] }).keys;
   const hints = keys.map((key) => {

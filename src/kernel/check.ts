@@ -46,10 +46,10 @@ export function checkPlan(draft: Draft): Checked | undefined {
       id: id.trim(),
       signal,
       receivers: unique(config.receivers),
-      processors: config.processors.map((name) => name.trim()),
+      processors: unique(config.processors),
       exporters: unique(config.exporters),
     };
-    checkPipeline(spec, id, components, found);
+    checkPipeline({ ...spec, ...trimAll(config) }, id, components, found);
     pipelines.push(spec);
   }
   const levels = checkGraph(pipelines, components, found);
@@ -57,6 +57,11 @@ export function checkPlan(draft: Draft): Checked | undefined {
   checkListens(components, used, found);
   checkExtensionReferences(components, used, service.extensions, found);
   return { pipelines, levels, warnings: unusedWarnings(components, used) };
+}
+
+function trimAll(config: ServiceConfig["pipelines"][string]) {
+  const trim = (ids: readonly string[]): string[] => ids.map((id) => id.trim());
+  return { receivers: trim(config.receivers), processors: trim(config.processors), exporters: trim(config.exporters) };
 }
 
 function unique(ids: readonly string[]): string[] {
@@ -122,11 +127,17 @@ function near(word: string, candidates: readonly string[]): { hint?: string } {
   return found ? { hint: `did you mean \`${found}\`?` } : {};
 }
 
+/** @param spec with the lists as written, so that places in the file are right. */
 function checkPipeline(spec: PipelineSpec, written: string, components: PlannedComponents, found: ProblemList): void {
   const path = ["service", "pipelines", written];
   if (spec.receivers.length === 0) found.add(path, "must have at least one receiver", { atKey: true });
   if (spec.exporters.length === 0) found.add(path, "must have at least one exporter", { atKey: true });
   const { receivers, processors, exporters, connectors } = components;
+  for (const [index, id] of spec.processors.entries())
+    if (spec.processors.indexOf(id) < index)
+      found.add(path, `references processor "${id}" multiple times`, {
+        place: [...path, "processors", String(index)],
+      });
   for (const [kind, known, ids] of [
     ["receiver", receivers, spec.receivers],
     ["processor", processors, spec.processors],
@@ -149,8 +160,6 @@ function checkPipeline(spec: PipelineSpec, written: string, components: PlannedC
         const candidates = kind === "processor" ? [...known.keys()] : [...known.keys(), ...connectors.keys()];
         found.add(path, `references ${kind} "${id}" which is not configured`, { place, ...near(id, candidates) });
       }
-      if (kind === "processor" && ids.indexOf(id) < index)
-        found.add(path, `references processor "${id}" multiple times`, { place });
     }
   }
 }

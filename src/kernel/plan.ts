@@ -60,7 +60,7 @@ export function makePlan(
   const checked = checkPlan({ top, components, service: service?.config, found });
   const isUnderBroken = (problem: Problem): boolean =>
     broken.some((path) => path.every((step, index) => problem.path[index] === step));
-  const problems = found.problems.filter((problem) => !isUnderBroken(problem));
+  const problems = found.sorted().filter((problem) => !isUnderBroken(problem));
   if (problems.length > 0 || broken.length > 0 || !checked || !service)
     return { problems, warnings: checked?.warnings ?? [] };
 
@@ -106,7 +106,10 @@ function decodeService(top: MapNode, found: ProblemList): { config: ServiceConfi
 function addConfigErrors(error: unknown, prefix: readonly string[], found: ProblemList): void {
   if (!(error instanceof ConfigErrors)) throw error;
   for (const { path, message, hint, atKey } of error.issues)
-    found.add([...prefix, ...path], message, { ...(hint ? { hint } : {}), ...(atKey ? { atKey } : {}) });
+    found.add([...prefix, ...path], message.replace(/^'' has/, `'${prefix.at(-1)}' has`), {
+      ...(hint ? { hint } : {}),
+      ...(atKey ? { atKey } : {}),
+    });
 }
 
 function decodeComponents<F extends AnyFactory>(
