@@ -1,18 +1,20 @@
 """Sends spans through the OpenTelemetry SDK for Python, as vLLM does: BatchSpanProcessor and the OTLP exporter.
 
     senders.py rich PROTOCOL ENDPOINT...   one trace with all that the SDK can say, the same spans to every endpoint
-    senders.py spans PROTOCOL ENDPOINT     the spans on standard input, a JSON array of
-        {name, service, scope, start, end (unix ns), attributes, parent ("TRACEID-SPANID" or null)}
+    senders.py spans PROTOCOL ENDPOINT     the spans in the file SPANS_FILE names, a JSON array of
+        {name, scope, trace_id, span_id, parent_span_id (hex, or ""), start, end (unix ns), attributes, resource}
 
 PROTOCOL is grpc (ENDPOINT http://HOST:PORT) or http (ENDPOINT http://HOST:PORT/v1/traces). Prints the number of spans; exit
 code 1 when an exporter was not answered with success.
 """
 import json
+import os
 import sys
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 failures = 0
@@ -47,25 +49,37 @@ def exporter(protocol, endpoint):
     return Counting(OTLPSpanExporter(endpoint=endpoint))
 
 
-def provider(service, protocol, endpoints):
-    made = TracerProvider(resource=Resource.create({"service.name": service}), span_limits=SpanLimits(max_events=2))
+class GivenIds(IdGenerator):
+    """The ids of the next span, instead of random ones."""
+
+    trace_id = span_id = 0
+
+    def generate_trace_id(self):
+        return self.trace_id
+
+    def generate_span_id(self):
+        return self.span_id
+
+
+def provider(resource, protocol, endpoints, **options):
+    made = TracerProvider(resource=Resource.create(resource), **options)
     for endpoint in endpoints:
         made.add_span_processor(BatchSpanProcessor(exporter(protocol, endpoint)))
     return made
 
 
-def context(parent):
-    if parent is None:
+def context(trace_id, span_id):
+    """What vLLM makes of a traceparent header; an empty one where there was none."""
+    if not span_id:
         return trace.set_span_in_context(trace.INVALID_SPAN)
-    trace_id, span_id = (int(part, 16) for part in parent.split("-"))
-    remote = trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=trace.TraceFlags(1))
+    remote = trace.SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(1))
     return trace.set_span_in_context(trace.NonRecordingSpan(remote))
 
 
 def send_rich(protocol, endpoints):
-    made = provider("python", protocol, endpoints)
+    made = provider({"service.name": "python"}, protocol, endpoints, span_limits=SpanLimits(max_events=2))
     tracer = made.get_tracer("rich", "1.0", schema_url="https://opentelemetry.io/schemas/1.26.0", attributes={"a": 1})
-    with tracer.start_as_current_span("outer", kind=trace.SpanKind.SERVER, context=context("1" * 32 + "-" + "2" * 16)) as outer:
+    with tracer.start_as_current_span("outer", kind=trace.SpanKind.SERVER, context=context("1" * 32, "2" * 16)) as outer:
         outer.set_attributes({"text": "größer", "int": 2**53 + 1, "float": float("nan"), "yes": True,
                               "texts": ["a", "b"], "ints": [1, -1], "bytes": b"\x00\xff"})
         for number in range(3):
@@ -79,14 +93,16 @@ def send_rich(protocol, endpoints):
 
 
 def send_spans(protocol, endpoint):
-    spans = json.load(sys.stdin)
-    for service in sorted({span["service"] for span in spans}):
-        made = provider(service, protocol, [endpoint])
-        for span in (span for span in spans if span["service"] == service):
-            started = made.get_tracer(span["scope"]).start_span(
-                span["name"], context=context(span["parent"]), kind=trace.SpanKind.SERVER,
-                attributes=span["attributes"], start_time=int(span["start"]))
-            started.end(end_time=int(span["end"]))
+    with open(os.environ["SPANS_FILE"], encoding="utf8") as file:
+        spans = json.load(file)
+    for resource in sorted({json.dumps(span["resource"], sort_keys=True) for span in spans}):
+        ids = GivenIds()
+        made = provider(json.loads(resource), protocol, [endpoint], id_generator=ids)
+        for span in (span for span in spans if json.dumps(span["resource"], sort_keys=True) == resource):
+            ids.trace_id, ids.span_id = int(span["trace_id"], 16), int(span["span_id"], 16)
+            made.get_tracer(span["scope"]).start_span(
+                span["name"], context=context(span["trace_id"], span["parent_span_id"]), kind=trace.SpanKind.SERVER,
+                attributes=span["attributes"], start_time=int(span["start"])).end(end_time=int(span["end"]))
         made.shutdown()
     return len(spans)
 
