@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "test/{contract,conformance,e2e,kit,property}/**/*.test.ts"],
     pool: "forks",
+    maxConcurrency: 4,
     testTimeout: 20_000,
     hookTimeout: 30_000,
     restoreMocks: true,
