@@ -7,12 +7,11 @@ import { parseYaml } from "../config/parse.ts";
 import type { ExporterFactory } from "../kernel/api.ts";
 import { makePlan, type Plan } from "../kernel/plan.ts";
 import { Service } from "../kernel/service.ts";
-import { ROOT_SPAN } from "../omni/actions.ts";
 import { terminalOptions } from "../omni/terminal.ts";
 import { renderTraces } from "../omni/waterfall.ts";
 import { decodeTraces } from "../pdata/decode.ts";
 import type { ResourceSpans } from "../pdata/model.ts";
-import { type Clock, sleep, systemClock } from "../telemetry/clock.ts";
+import { systemClock } from "../telemetry/clock.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { buildInfo } from "./build-info.ts";
@@ -21,8 +20,6 @@ import { replay } from "./demo-replay.ts";
 import { describeCensus, NEXT_STEPS, takeCensus } from "./demo-report.ts";
 import { CommandError, type Edge, StopSignal } from "./edge.ts";
 
-/** What has not come out of the merge by then is missing. */
-const PATIENCE_MS = 15_000;
 const STOP_MS = 5_000;
 /** A shell's exit codes for a command that a signal ended. */
 const SIGNAL_CODES: Readonly<Record<string, number>> = { SIGINT: 130, SIGTERM: 143 };
@@ -97,9 +94,9 @@ async function replayThroughShim(
       `${buildInfo.command} ${buildInfo.version} listens on ${address} (OTLP/gRPC) and follows a log in ${folder}\n`,
     );
     await replay(steps, folder, address, { out: edge.stdout, clock: systemClock, build: buildInfo, signal: edge.stop });
-    await collected.waitFor(countRequests(steps), systemClock, edge.stop);
     return collected.resources;
   } finally {
+    // Reads what is left of the log, and releases what still waits in the merge: into `collected`.
     for (const error of await service.shutdown(STOP_MS)) logger.warn(error.message);
   }
 }
@@ -117,7 +114,7 @@ function planOf(folder: string, port: number, collected: Collected): Plan {
       },
     },
     processors: { batch: {} },
-    connectors: { request_merge: { wait: "2s" } },
+    connectors: { request_merge: {} },
     exporters: { demo: {} },
     service: {
       pipelines: {
@@ -137,7 +134,6 @@ function planOf(folder: string, port: number, collected: Collected): Plan {
 /** An exporter that keeps what it gets. */
 class Collected {
   readonly resources: ResourceSpans[] = [];
-  #arrived: () => void = () => {};
 
   readonly factory: ExporterFactory = {
     kind: "exporter",
@@ -154,28 +150,12 @@ class Collected {
             mutatesData: false,
             consume: async (batch) => {
               this.resources.push(...decodeTraces(batch.bytes));
-              this.#arrived();
             },
           },
         },
       }),
     }),
   };
-
-  /** Resolves when this many requests' roots have come, or have not in good time. */
-  async waitFor(requests: number, clock: Clock, signal: AbortSignal): Promise<void> {
-    const enough = new AbortController();
-    this.#arrived = () => {
-      if (this.#roots() >= requests) enough.abort();
-    };
-    this.#arrived();
-    await sleep(clock, PATIENCE_MS, AbortSignal.any([signal, enough.signal])).catch(() => signal.throwIfAborted());
-  }
-
-  #roots(): number {
-    const spans = this.resources.flatMap((resource) => resource.scopeSpans.flatMap((scope) => scope.spans));
-    return spans.filter(({ name }) => name === ROOT_SPAN).length;
-  }
 }
 
 function countRequests(steps: readonly ReplayStep[]): number {
