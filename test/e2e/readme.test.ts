@@ -1,0 +1,102 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { freePorts, Program } from "../kit/process.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** What a block of commands needs that tests do not have; written behind `sh` in the fence. */
+const NEEDS = ["gpu", "internet", "docker"];
+
+interface Block {
+  readonly document: string;
+  readonly needs: string;
+  readonly commands: readonly string[];
+}
+
+function text(path: string): string {
+  return readFileSync(join(root, path), "utf8");
+}
+
+function blocksOf(document: string): Block[] {
+  return [...text(document).matchAll(/^```sh *(.*)\n([\s\S]*?)^```$/gm)].map(([, needs = "", body = ""]) => ({
+    document,
+    needs,
+    commands: body.split("\n").filter((line) => line !== "" && !line.startsWith("#")),
+  }));
+}
+
+/** Shown by another test or by CI: the file must really have this text. */
+function shownBy(path: string, what: string): () => Promise<void> {
+  return async () => expect(text(path)).toContain(what);
+}
+
+/** Runs the command as written, which must end with code 0 and print this. */
+function prints(pattern: RegExp): (command: string) => Promise<void> {
+  return async (command) => {
+    const [, ...args] = command.split(" ");
+    const program = new Program(process.execPath, args, { cwd: root });
+    try {
+      expect(await program.exit()).toEqual({ code: 0, signal: undefined });
+      expect(program.output).toMatch(pattern);
+    } finally {
+      await program.stop();
+    }
+  };
+}
+
+/** Runs the command with ports of its own, until it says that it is ready; SIGTERM must end it with code 0. */
+async function runs(command: string): Promise<void> {
+  const [grpc, http] = await freePorts(2);
+  const [, ...args] = command.split(" ");
+  const sets = [
+    `receivers::otlp::protocols::grpc::endpoint=127.0.0.1:${grpc}`,
+    `receivers::otlp::protocols::http::endpoint=127.0.0.1:${http}`,
+    "service::telemetry::metrics::level=none",
+  ];
+  const program = new Program(process.execPath, [...args, ...sets.flatMap((set) => ["--set", set])], { cwd: root });
+  try {
+    await program.line(/Everything is ready/);
+    program.signal("SIGTERM");
+    expect(await program.exit()).toEqual({ code: 0, signal: undefined });
+  } finally {
+    await program.stop();
+  }
+}
+
+/** How each command of the documents is known to work. */
+const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
+  "npm ci": shownBy(".ci/run", "npm ci"),
+  "npm run build": shownBy(".ci/run", "npm run build"),
+  "npm run check": shownBy(".ci/run", "npm run check"),
+  "npm test": shownBy(".ci/run", "npm test"),
+  "npm run test:peers": shownBy(".ci/run", "npm run test:peers"),
+  // demo.test.ts runs `node dist/main.js demo`; building here would pull the program from under the other tests.
+  "npm run demo": shownBy("package.json", '"demo": "npm run --silent build && node dist/main.js demo"'),
+  "node dist/main.js --config otel.yml": runs,
+  "node dist/main.js validate --config otel.yml": prints(/^$/),
+  "node dist/main.js print-config --config otel.yml": prints(/request_merge:[\s\S]*span_wait: /),
+  "node dist/main.js components": prints(/request_merge/),
+  "node dist/main.js --help": prints(/demo[\s\S]*--config/),
+};
+
+describe("commands in the documents", () => {
+  const blocks = ["README.md", "CONTRIBUTING.md", "docs/architecture.md"].flatMap(blocksOf);
+  const commands = new Set(blocks.filter(({ needs }) => needs === "").flatMap((block) => block.commands));
+
+  it("documents have a fence of shell commands that says what each block needs", () => {
+    expect(commands.size).toBeGreaterThan(8);
+    for (const { document, needs } of blocks) expect(["", ...NEEDS], document).toContain(needs);
+  });
+
+  it.each([...commands])("%s works as the documents say", async (command) => {
+    const proof = PROOFS[command];
+    expect(proof, `no test runs \`${command}\``).toBeDefined();
+    await proof?.(command);
+  });
+
+  it("documents have every command that this test knows", () => {
+    expect([...commands].sort()).toEqual(Object.keys(PROOFS).sort());
+  });
+});
