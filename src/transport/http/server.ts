@@ -166,8 +166,11 @@ export class HttpServer implements ExchangeHost {
 
   lingeringClose(request: IncomingMessage, response: ServerResponse): void {
     response.shouldKeepAlive = false;
+    const { socket } = request;
+    // Node destroys the socket behind an answer that says "Connection: close"; a client that is still sending would then
+    // see a reset instead of the answer. Say that nothing more comes, and read on for a moment instead.
+    socket.destroySoon = () => socket.end();
     response.once("finish", () => {
-      const { socket } = request;
       request.resume();
       const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
       socket.once("close", () => clearTimeout(timer));
