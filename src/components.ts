@@ -3,6 +3,7 @@ import { requestMergeConnectorFactory } from "./connectors/requestmerge/factory.
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import { otlpGrpcExporterFactory } from "./exporters/otlp/factory.ts";
 import { otlpHttpExporterFactory } from "./exporters/otlphttp/factory.ts";
+import { healthCheckExtensionFactory } from "./extensions/healthcheck/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
 import { batchProcessorFactory } from "./processors/batch/factory.ts";
 import { nopReceiverFactory } from "./receivers/nop/factory.ts";
@@ -15,5 +16,5 @@ export const factories: Factories = {
   processors: [batchProcessorFactory],
   exporters: [nopExporterFactory, otlpGrpcExporterFactory, otlpHttpExporterFactory],
   connectors: [requestMergeConnectorFactory],
-  extensions: [],
+  extensions: [healthCheckExtensionFactory],
 };

@@ -1,0 +1,21 @@
+import { decodeSection } from "../../config/schema.ts";
+import type { ExtensionFactory } from "../../kernel/api.ts";
+import { formatListenAddress, parseListenAddress } from "../../transport/listen.ts";
+import { healthCheckSchema } from "./config.ts";
+import { HealthCheck } from "./health-check.ts";
+
+/** `health_check` under `extensions`. */
+export const healthCheckExtensionFactory: ExtensionFactory = {
+  kind: "extension",
+  type: "health_check",
+  stability: "beta",
+  configure(raw) {
+    const { config, effective } = decodeSection(healthCheckSchema, raw);
+    const address = parseListenAddress(config.endpoint, config.transport);
+    return {
+      effective,
+      listens: typeof address === "string" ? [] : [{ path: ["endpoint"], address: formatListenAddress(address) }],
+      create: (settings) => new HealthCheck(config, settings),
+    };
+  },
+};
