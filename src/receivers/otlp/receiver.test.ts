@@ -396,4 +396,51 @@ describe("OtlpReceiver", () => {
     const unstarted = otlpReceiverFactory.configure({ protocols: LOCAL }).create(testSettings("otlp"))({});
     await unstarted.shutdown(AbortSignal.timeout(1000));
   });
+
+  it("acknowledges nothing that is not in the pipeline, and leaves no call without an answer, when it stops under load", async () => {
+    const traces = new RecordingSink<"traces">();
+    const busy = gate();
+    traces.fault = async () => {
+      if (traces.batches.length >= 50) busy.open();
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const receiver = await start({ traces });
+    const target = grpcTarget(receiver);
+    const client = new Client(target, credentials.createInsecure());
+    undo.push(() => client.close());
+    const agent = new http.Agent({ keepAlive: true });
+    undo.push(() => agent.destroy());
+    const same = (bytes: Buffer): Buffer => bytes;
+    let accepted = 0;
+    const overGrpc = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        client.makeUnaryRequest(EXPORT_PATHS.traces, same, same, ONE_SPAN, (error: ServiceError | null) => {
+          if (!error) accepted++;
+          else expect(error.code).toBe(14);
+          resolve(!error);
+        });
+      });
+    const overHttp = (): Promise<boolean> =>
+      post(receiver, "/v1/traces", ONE_SPAN, PROTOBUF, { agent }).then(
+        (reply) => {
+          expect(reply.status).toBe(200);
+          accepted++;
+          return true;
+        },
+        () => false,
+      );
+    const until = async (send: () => Promise<boolean>): Promise<void> => {
+      while (await send());
+    };
+    const senders = [
+      ...Array.from({ length: 8 }, () => until(overGrpc)),
+      ...Array.from({ length: 4 }, () => until(overHttp)),
+    ];
+    await busy.opened;
+    await receiver.shutdown(AbortSignal.timeout(10_000));
+    const taken = traces.items;
+    await Promise.all(senders);
+    expect(accepted).toBe(taken);
+    expect(traces.items).toBe(taken);
+  });
 });

@@ -95,6 +95,7 @@ const gzipFormat: NativeFormat = {
   sync: gunzipSync,
   async: gunzip,
   check(bytes) {
+    if (bytes.length === 0) throw new CorruptError("EOF");
     if (bytes.length < 10 && bytes[0] === 0x1f && bytes[1] === 0x8b) throw new CorruptError("unexpected EOF");
     if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) throw new CorruptError("gzip: invalid header");
   },
