@@ -2,6 +2,7 @@
 import { bool, duration, int, section, type z } from "../../config/schema.ts";
 import { listenEndpoint, listenTransport } from "../listen-config.ts";
 import { bounds, inFlightBytes, MIB, notYet, withoutMiddlewares } from "../server-config.ts";
+import { tlsServerSection } from "../tls-server.ts";
 import type { GrpcServerOptions } from "./server.ts";
 
 /** grpc-go's limit for messages when `max_recv_msg_size_mib` is 0. */
@@ -14,7 +15,7 @@ export function grpcServerShape(port: number) {
     transport: listenTransport(),
     /** Accepted because confignet has it; it is about dialling, so a server does not use it. */
     dialer: section({ timeout: duration("0s") }).optional(),
-    tls: notYet("tls"),
+    tls: tlsServerSection(),
     auth: notYet("auth"),
     middlewares: withoutMiddlewares(),
     max_recv_msg_size_mib: int(0, 0, 4095),
@@ -47,12 +48,20 @@ export function grpcServerOptions(
   config: GrpcServerConfig,
 ): Pick<
   GrpcServerOptions,
-  "transport" | "maxMessageBytes" | "maxConcurrentStreams" | "includeMetadata" | "keepalive" | "enforcement" | "limits"
+  | "transport"
+  | "tls"
+  | "maxMessageBytes"
+  | "maxConcurrentStreams"
+  | "includeMetadata"
+  | "keepalive"
+  | "enforcement"
+  | "limits"
 > {
   const { server_parameters, enforcement_policy } = config.keepalive;
   const maxMessageBytes = (config.max_recv_msg_size_mib || DEFAULT_MESSAGE_MIB) * MIB;
   return {
     transport: config.transport,
+    tls: config.tls,
     maxMessageBytes,
     maxConcurrentStreams: config.max_concurrent_streams,
     includeMetadata: config.include_metadata,

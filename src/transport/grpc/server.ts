@@ -10,13 +10,14 @@ import {
   type ServerOptions,
 } from "node:http2";
 import type { Server, Socket } from "node:net";
-import type { SecureContextOptions } from "node:tls";
+import type { Server as TlsServer } from "node:tls";
 import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import { guardDoor, type Speech, TLS_ALERT } from "../door.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
+import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import type { GrpcMethod, Refusal } from "./call.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { Health } from "./health.ts";
@@ -47,8 +48,8 @@ export interface GrpcServerOptions {
   readonly keepalive: KeepaliveParameters;
   readonly enforcement: EnforcementPolicy;
   readonly limits: GrpcServerLimits;
-  /** Undefined: plain text. */
-  readonly tls?: SecureContextOptions | undefined;
+  /** The `tls` section; undefined: plain text. */
+  readonly tls?: TlsServerConfig | undefined;
   /** Where HTTP clients should go instead, for wrong-door answers: "OTLP/HTTP is on 127.0.0.1:4318". */
   readonly httpHint: string;
   readonly clock: Clock;
@@ -75,6 +76,7 @@ export class GrpcServer {
   readonly #throttle: Throttle;
   readonly #closeSilent: () => void;
   readonly budget: Budget;
+  readonly #tls: TlsServerSource | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: GrpcServerOptions) {
@@ -102,8 +104,9 @@ export class GrpcServer {
         enablePush: false,
       },
     };
-    this.#server = options.tls
-      ? createSecureServer({ ...settings, ...options.tls, ALPNProtocols: ["h2"] })
+    this.#tls = options.tls && new TlsServerSource(options.tls, options.clock, options.logger);
+    this.#server = this.#tls
+      ? createSecureServer({ ...settings, ...this.#tls.clientVerification, ALPNProtocols: ["h2"] })
       : createServer(settings);
     this.#server.on("session", (session) => this.#welcome(session));
     this.#server.on("sessionError", () => {});
@@ -120,9 +123,10 @@ export class GrpcServer {
     return this.#connections.size;
   }
 
-  /** Binds and serves. @throws ListenError */
-  listen(): Promise<Bound> {
+  /** Binds and serves. @throws ListenError, or an Error that names the certificate file that cannot be used */
+  async listen(): Promise<Bound> {
     const { address, key, transport } = this.#options;
+    await this.#tls?.secure(this.#server as unknown as TlsServer);
     return listen(this.#server as unknown as Server, address, key, transport);
   }
 
@@ -137,6 +141,7 @@ export class GrpcServer {
 
   async #close(deadline: AbortSignal): Promise<void> {
     this.#health.stop();
+    this.#tls?.stop();
     const stopped = this.#server.listening
       ? new Promise<void>((resolve) => (this.#server as unknown as Server).close(() => resolve()))
       : Promise.resolve();

@@ -14,6 +14,7 @@ import {
 } from "../../config/schema.ts";
 import { listenEndpoint, listenTransport } from "../listen-config.ts";
 import { bounds, inFlightBytes, MIB, notYet, withoutMiddlewares } from "../server-config.ts";
+import { tlsServerSection } from "../tls-server.ts";
 import { DEFAULT_COMPRESSIONS, type HttpServerOptions } from "./server.ts";
 
 /** The Collector's limit for bodies when `max_request_body_size` is 0. */
@@ -26,7 +27,7 @@ export function httpServerShape(port: number) {
     transport: listenTransport(),
     /** Accepted because confignet has it; it is about dialling, so a server does not use it. */
     dialer: section({ timeout: duration("0s") }).optional(),
-    tls: notYet("tls"),
+    tls: tlsServerSection(),
     auth: notYet("auth"),
     middlewares: withoutMiddlewares(),
     max_request_body_size: int(0),
@@ -66,10 +67,11 @@ export type HttpServerConfig = z.output<typeof shape>;
 /** The part of a server's options that its section decides. */
 export function httpServerOptions(
   config: HttpServerConfig,
-): Omit<HttpServerOptions, "address" | "key" | "tls" | "grpcHint" | "clock" | "logger" | "handle" | "onRefused"> {
+): Omit<HttpServerOptions, "address" | "key" | "grpcHint" | "clock" | "logger" | "handle" | "onRefused"> {
   const maxBodyBytes = config.max_request_body_size || DEFAULT_BODY_BYTES;
   return {
     transport: config.transport,
+    tls: config.tls,
     maxBodyBytes,
     compressions: config.compression_algorithms,
     includeMetadata: config.include_metadata,

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createHttp2Server, type Http2Server } from "node:http2";
 import { createServer as createTlsServer } from "node:https";
 import type { Server as NetServer, Socket } from "node:net";
-import type { SecureContextOptions } from "node:tls";
+import type { Server as TlsServer } from "node:tls";
 import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
@@ -12,6 +12,7 @@ import type { Encoding } from "../compression/decompress.ts";
 import { guardDoor, type Speech, TLS_ALERT } from "../door.ts";
 import { encodeGrpcMessage, GrpcCode } from "../grpc/status.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
+import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import { Cors, type CorsOptions } from "./cors.ts";
 import { Exchange, type ExchangeHost, type HttpRefusal } from "./exchange.ts";
 
@@ -67,8 +68,8 @@ export interface HttpServerOptions {
   readonly writeTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly limits: HttpServerLimits;
-  /** Undefined: plain text. */
-  readonly tls?: SecureContextOptions | undefined;
+  /** The `tls` section; undefined: plain text. */
+  readonly tls?: TlsServerConfig | undefined;
   /** Where gRPC clients should go instead, for wrong-door answers: "OTLP/gRPC is on 127.0.0.1:4317". */
   readonly grpcHint: string;
   readonly clock: Clock;
@@ -100,6 +101,7 @@ export class HttpServer implements ExchangeHost {
   readonly #throttle: Throttle;
   readonly #closeSilent: () => void;
   readonly #sockets = new Set<Socket>();
+  readonly #tls: TlsServerSource | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
@@ -122,7 +124,11 @@ export class HttpServer implements ExchangeHost {
       headersTimeout: options.readTimeoutMs > 0 ? Math.min(headersMs, options.readTimeoutMs) : headersMs,
       keepAliveTimeout: options.idleTimeoutMs || options.readTimeoutMs,
     };
-    this.#server = options.tls ? createTlsServer({ ...settings, ...options.tls }) : createServer(settings);
+    this.#tls = options.tls && new TlsServerSource(options.tls, options.clock, options.logger);
+    // HTTP/1.1 only, by ALPN too: a client that offers h2 beside it takes the other.
+    this.#server = this.#tls
+      ? createTlsServer({ ...settings, ...this.#tls.clientVerification })
+      : createServer(settings);
     this.#server.timeout = 0;
     this.#server.on("request", (request, response) => this.#handle(request, response));
     this.#server.on("checkContinue", (request, response) => this.#continue(request, response));
@@ -148,9 +154,10 @@ export class HttpServer implements ExchangeHost {
     return this.#sockets.size;
   }
 
-  /** Binds and serves. @throws ListenError */
-  listen(): Promise<Bound> {
+  /** Binds and serves. @throws ListenError, or an Error that names the certificate file that cannot be used */
+  async listen(): Promise<Bound> {
     const { address, key, transport } = this.#options;
+    await this.#tls?.secure(this.#server as unknown as TlsServer);
     return listen(this.#server, address, key, transport);
   }
 
@@ -181,6 +188,7 @@ export class HttpServer implements ExchangeHost {
     const stopped = this.#server.listening
       ? new Promise<void>((resolve) => this.#server.close(() => resolve()))
       : Promise.resolve();
+    this.#tls?.stop();
     this.#closeSilent();
     this.#server.closeIdleConnections();
     const destroyAll = (): void => {
