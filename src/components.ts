@@ -1,5 +1,6 @@
 /** The one list of what a configuration can name. Everything else is told which factories there are. */
 import { requestMergeConnectorFactory } from "./connectors/requestmerge/factory.ts";
+import { debugExporterFactory } from "./exporters/debug/factory.ts";
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import { otlpGrpcExporterFactory } from "./exporters/otlp/factory.ts";
 import { otlpHttpExporterFactory } from "./exporters/otlphttp/factory.ts";
@@ -14,7 +15,7 @@ import { otlpReceiverFactory } from "./receivers/otlp/factory.ts";
 export const factories: Factories = {
   receivers: [nopReceiverFactory, omniProxyLogReceiverFactory, otlpReceiverFactory],
   processors: [batchProcessorFactory],
-  exporters: [nopExporterFactory, otlpGrpcExporterFactory, otlpHttpExporterFactory],
+  exporters: [debugExporterFactory, nopExporterFactory, otlpGrpcExporterFactory, otlpHttpExporterFactory],
   connectors: [requestMergeConnectorFactory],
   extensions: [healthCheckExtensionFactory],
 };
