@@ -34,7 +34,7 @@ describe("decodeTraces", () => {
 
   it("reads in broken and odd bytes what the Collector reads in them", () => {
     const accepted = collectorVerdicts("proto").filter(({ signal, error }) => signal === "traces" && !error);
-    expect(accepted.length).toBeGreaterThan(100);
+    expect(accepted.length).toBeGreaterThan(75);
     // What the Collector sends on: without unknown fields, parts merged, scopes of the old form moved.
     for (const { body, proto } of accepted) expect(withoutNoIds(decodeTraces(body))).toEqual(decodeTraces(proto));
   });

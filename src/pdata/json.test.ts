@@ -308,14 +308,16 @@ function oneMark(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value).replace(/\ufffd+/g, "\ufffd"));
 }
 
-/** Leaves out empty objects, which the Collector writes for what is absent, all-zero ids, which it does not write, and resolves -0. */
+/** Leaves out empty objects, which the Collector writes for what is absent, all-zero ids, which it does not write, and -0, which it writes only of some fields. */
 function withoutNothing(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNothing);
-  if (typeof value !== "object" || value === null) return value === "-0" ? 0 : value;
+  if (typeof value !== "object" || value === null) return value === "-0" ? -0 : value;
   return Object.fromEntries(
     Object.entries(value)
       .map(([key, inner]) => [key, withoutNothing(inner)] as const)
-      .filter(([key, inner]) => !(/Id$/.test(key) && /^0+$/.test(String(inner))) && !isEmpty(inner)),
+      .filter(
+        ([key, inner]) => !(/Id$/.test(key) && /^0+$/.test(String(inner))) && !isEmpty(inner) && !Object.is(inner, -0),
+      ),
   );
 }
 
