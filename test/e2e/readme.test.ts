@@ -46,18 +46,19 @@ function prints(pattern: RegExp): (command: string) => Promise<void> {
   };
 }
 
-/** Runs the command with ports of its own, until it says that it is ready; SIGTERM must end it with code 0. */
-async function runs(command: string): Promise<void> {
-  const [grpc, http] = await freePorts(2);
+/** Runs the command with ports of its own until it says that it is ready, then `look`; SIGTERM must end it with code 0. */
+async function running(command: string, look: (metricsUrl: string) => Promise<void>): Promise<void> {
+  const [grpc, http, metrics] = await freePorts(3);
   const [, ...args] = command.split(" ");
   const sets = [
     `receivers::otlp::protocols::grpc::endpoint=127.0.0.1:${grpc}`,
     `receivers::otlp::protocols::http::endpoint=127.0.0.1:${http}`,
-    "service::telemetry::metrics::level=none",
+    `service::telemetry::metrics::address=127.0.0.1:${metrics}`,
   ];
   const program = new Program(process.execPath, [...args, ...sets.flatMap((set) => ["--set", set])], { cwd: root });
   try {
     await program.line(/Everything is ready/);
+    await look(`http://127.0.0.1:${metrics}/metrics`);
     program.signal("SIGTERM");
     expect(await program.exit()).toEqual({ code: 0, signal: undefined });
   } finally {
@@ -74,7 +75,7 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "npm run test:peers": shownBy(".ci/run", "npm run test:peers"),
   // demo.test.ts runs `node dist/main.js demo`; building here would pull the program from under the other tests.
   "npm run demo": shownBy("package.json", '"demo": "npm run --silent build && node dist/main.js demo"'),
-  "node dist/main.js --config otel.yml": runs,
+  "node dist/main.js --config otel.yml": (command) => running(command, async () => {}),
   "node dist/main.js validate --config otel.yml": prints(/^$/),
   "node dist/main.js print-config --config otel.yml": prints(/request_merge:[\s\S]*span_wait: /),
   "node dist/main.js components": prints(/request_merge/),
@@ -98,5 +99,19 @@ describe("commands in the documents", () => {
 
   it("documents have every command that this test knows", () => {
     expect([...commands].sort()).toEqual(Object.keys(PROOFS).sort());
+  });
+});
+
+describe("README.md", () => {
+  it("README.md names only metrics that the program with otel.yml has", async () => {
+    const names = new Set(
+      [...text("README.md").matchAll(/\b((?:omnishim|otelcol)_[a-z0-9_]+)/g)].map((match) => match[1] ?? ""),
+    );
+    expect(names.size).toBeGreaterThan(15);
+    await running("node dist/main.js --config otel.yml", async (url) => {
+      const page = await (await fetch(url)).text();
+      const has = new Set([...page.matchAll(/^# HELP (\S+)/gm)].map((match) => match[1] ?? ""));
+      expect([...names].filter((name) => !has.has(name))).toEqual([]);
+    });
   });
 });
