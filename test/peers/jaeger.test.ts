@@ -30,7 +30,7 @@ receivers:
 connectors:
   request_merge:
     span_wait: 10s
-    wait: 5s
+    wait: 3s
 processors:
   batch:
 exporters:
@@ -71,6 +71,16 @@ function fromJaeger({ spans, processes }: JaegerTrace): MergedSpan[] {
     attributes: tags(span.tags),
     service: processes[span.processID]?.serviceName ?? "",
   }));
+}
+
+/** What Jaeger has to say of a span, but for two things that are as they must be. */
+function unexpectedWarnings({ operationName, references, duration, warnings }: JaegerSpan): string[] {
+  return (warnings ?? []).filter((warning) => {
+    // A client's own span is not here: its id, the root's parent, is missing.
+    if (operationName === ROOT && warning.includes(references[0]?.spanID ?? "no parent")) return false;
+    // Two actions in one microsecond: v2 calls a state without length negative.
+    return !(duration === 0 && warning.startsWith("Negative duration detected"));
+  });
 }
 
 /** When a capture happened, with a margin: what to ask Jaeger for. */
@@ -161,7 +171,8 @@ describe.each(["v1", "v2"] as const)("Jaeger %s behind the shim", (version: Jaeg
             );
           },
         );
-        expect(traces.flatMap(({ spans }) => spans.flatMap(({ warnings }) => warnings ?? []))).toEqual([]);
+        const warnings = traces.flatMap(({ spans }) => spans.flatMap(unexpectedWarnings));
+        expect(warnings).toEqual([]);
         expect(checkCapture(capture, traces.flatMap(fromJaeger), { access: false, toleranceNs: 3000 })).toEqual([]);
 
         // The newer API tells the same of a trace.
