@@ -38,6 +38,11 @@ export async function run(options: RunOptions, edge: Edge): Promise<number> {
     for (const warning of warnings) log.logger.warn(warning);
     logAliases(plan, log.logger);
     return await runPlan(plan, edge, log.logger, timeoutMs, builtIn?.says ?? []);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const [, key] = /give (\S+) another port/.exec(message) ?? [];
+    // Without a file there is no line to change.
+    throw new CommandError(builtIn && key ? `${message}: --set ${key}=localhost:PORT` : message);
   } finally {
     log.close();
   }
@@ -72,8 +77,6 @@ async function runPlan(
     for (const error of errors) logger.error(error.message);
     logger.info("Shutdown complete.");
     return cause instanceof StopSignal && errors.length === 0 ? 0 : 1;
-  } catch (error) {
-    throw new CommandError(error instanceof Error ? error.message : String(error));
   } finally {
     clearInterval(alive);
   }
