@@ -1,7 +1,7 @@
 /**
  * Zstandard frames (RFC 8878). Written for this program because fzstd, the one decoder for JavaScript that is not
- * WebAssembly, allocates a window of up to 2 GiB on a frame header's word and goes on copying when matches exceed their
- * block. Here history is the output itself, which is bounded, and no block gives more than 128 KiB.
+ * WebAssembly, takes memory for whatever window a frame header asks for and does not stop copying where a block must
+ * end (docs/adr/007). Here history is the output itself, which is bounded, and no block gives more than 128 KiB.
  * Content checksums are stepped over; dictionaries are refused.
  */
 import { BackwardBits } from "./bits.ts";
