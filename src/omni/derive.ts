@@ -106,6 +106,11 @@ export function deriveSpans(
     const end = stateEnd(request, from, endUs);
     if (end !== undefined) spans.push(child(name, begin, end));
   }
+  for (const [role, { fromUs, toUs }] of request.promised) {
+    // Its line was lost, and vLLM's span hangs under it: the span itself says when the state was.
+    const name = role === "prefill" ? P_RUNNING_SPAN : D_RUNNING_SPAN;
+    if (!spans.some((span) => span.name === name)) spans.push(child(name, fromUs, toUs));
+  }
   const first = request.unixUs(FIRST_TOKEN);
   if (first !== undefined) spans.push(child("TTFT", startUs, first));
   for (const { name, from, to } of INTERVALS) {
@@ -125,7 +130,7 @@ function stateEnd(request: ProxyRequest, from: number, lastUs: number): number |
     if (end !== undefined) return end;
   }
   // Nothing follows. A span of vLLM may have been put under it already: then it lasts until the last thing seen.
-  return from === P_RUNNING && request.promisedPrefill ? lastUs : undefined;
+  return from === P_RUNNING && request.promised.has("prefill") ? lastUs : undefined;
 }
 
 function childAttributes(request: ProxyRequest, name: string): [string, AttributeValue][] {

@@ -1,5 +1,5 @@
 /** Traces that spans were given before any line told of their request. The request takes them over when its lines come. */
-import { guessedTraceId } from "./identity.ts";
+import { guessedTraceId, type RequestKey } from "./identity.ts";
 import { LOGGED_ID_BYTES } from "./line.ts";
 import type { ProxyRequest } from "./proxy-request.ts";
 import { canonicalId, fullId, uuidTraceId } from "./request-id.ts";
@@ -15,6 +15,8 @@ interface Guess {
   readonly startUs: number;
   readonly atMs: number;
   readonly fullId: string;
+  /** The key (by identity) of the request that took the trace over: one trace is one request's. */
+  claimedBy: RequestKey | undefined;
 }
 
 export class Guesses {
@@ -34,7 +36,13 @@ export class Guesses {
     this.#byId.delete(id);
     this.#byId.set(id, [
       ...earlier.slice(1 - MOST_OF_ONE_ID),
-      { traceId, startUs: facts.startUs, atMs: nowMs, fullId: fullId(facts.requestId) },
+      {
+        traceId,
+        startUs: facts.startUs,
+        atMs: nowMs,
+        fullId: fullId(facts.requestId),
+        claimedBy: earlier[0]?.claimedBy,
+      },
     ]);
     if (this.#byId.size > MOST_IDS) this.#byId.delete(this.#byId.keys().next().value as string);
     return traceId;
@@ -48,7 +56,9 @@ export class Guesses {
     const endUs = request.ended ? (request.lastUs() ?? 0) : Number.POSITIVE_INFINITY;
     const slack = (request.clockEstimate()?.uncertaintyUs ?? 0) + SLACK_US;
     const guess = guesses.find((one) => one.startUs >= startUs - slack && one.startUs <= endUs + slack);
-    if (!guess) return undefined;
+    const key = request.key();
+    if (!guess || guesses.some(({ claimedBy }) => claimedBy && claimedBy !== key)) return undefined;
+    for (const one of guesses) one.claimedBy = key;
     if (request.id?.length === LOGGED_ID_BYTES && guess.fullId.length > LOGGED_ID_BYTES)
       request.fullId ??= guess.fullId;
     return guess.traceId;

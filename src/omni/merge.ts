@@ -384,8 +384,8 @@ export class Merge implements LogEvents {
       keyHash: keyHash(request),
       traceId: identity.traceId,
       rootSpanId: identity.rootSpanId,
-      prefillSpanId: request.has(P_RUNNING) ? request.spanId(P_RUNNING_SPAN) : "",
-      decodeSpanId: request.has(D_RUNNING) ? request.spanId(D_RUNNING_SPAN) : "",
+      prefillSpanId: request.has(P_RUNNING) || request.promised.has("prefill") ? request.spanId(P_RUNNING_SPAN) : "",
+      decodeSpanId: request.has(D_RUNNING) || request.promised.has("decode") ? request.spanId(D_RUNNING_SPAN) : "",
       startUs: request.startUs() ?? 0,
       endUs: request.lastUs() ?? 0,
     });
@@ -459,7 +459,7 @@ export class Merge implements LogEvents {
     this.#observer.merged(role, facts, decision);
     if (role === undefined && facts.fromVllm) this.#observer.unmerged("role_unknown", 1, facts);
     if (facts.fromVllm) {
-      const interval = under === undefined ? undefined : request.running(under);
+      const interval = isRole(under) ? request.running(under) : undefined;
       const clock = interval && this.#instances.watch(facts, interval);
       if (clock) this.#observer.instanceClock(clock.name, clock.estimate);
       request.addJoined({
@@ -473,11 +473,11 @@ export class Merge implements LogEvents {
       const full = fullId(facts.requestId);
       if (request.id?.length === LOGGED_ID_BYTES && full.length > LOGGED_ID_BYTES && full.startsWith(request.id))
         request.fullId ??= full;
-      if (under === "prefill") request.promisedPrefill = true;
+      if (isRole(under)) request.promise(under, facts.startUs, facts.endUs);
       this.#completeIfAll(request);
     }
-    const home =
-      under === undefined ? identity.rootSpanId : request.spanId(under === "prefill" ? P_RUNNING_SPAN : D_RUNNING_SPAN);
+    const states = { prefill: P_RUNNING_SPAN, decode: D_RUNNING_SPAN };
+    const home = under === "kept" ? undefined : isRole(under) ? request.spanId(states[under]) : identity.rootSpanId;
     return this.#placed(facts, identity.traceId, home, role, [identity.rootSpanId, identity.rootParentId]);
   }
 
@@ -488,11 +488,11 @@ export class Merge implements LogEvents {
     return this.#placed(facts, request.traceId, homeOf(request, role), role, [request.rootSpanId]);
   }
 
-  /** The edit that puts a span under `home`; `ancestors` are span ids above it that need no link. */
+  /** The edit that puts a span under `home` (undefined: leaves its parent); `ancestors` are span ids above it that need no link. */
   #placed(
     facts: SpanFacts,
     traceId: string,
-    home: string,
+    home: string | undefined,
     role: Role | undefined,
     ancestors: readonly string[],
   ): SpanEdit {
@@ -551,6 +551,10 @@ function bounded<V>(map: Map<string, V>, key: string, value: V, most: number): v
   map.delete(key);
   map.set(key, value);
   if (map.size > most) map.delete(map.keys().next().value as string);
+}
+
+function isRole(under: Role | "root" | "kept"): under is Role {
+  return under === "prefill" || under === "decode";
 }
 
 function keyHash(request: ProxyRequest): number {

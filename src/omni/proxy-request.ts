@@ -104,8 +104,8 @@ export class ProxyRequest {
   readonly joined: JoinedSpan[] = [];
   joinedPrefill = 0;
   joinedDecode = 0;
-  /** True once a vLLM span was put under P running: it is sent in any case. */
-  promisedPrefill = false;
+  /** States that a vLLM span was put under, and what those spans span (unix microseconds): they are sent in any case. */
+  readonly promised = new Map<Role, { fromUs: number; toUs: number }>();
   /** Process time (ms) of the last line or span. */
   touchedMs: number;
   /** True once its root was handed on. */
@@ -210,6 +210,15 @@ export class ProxyRequest {
 
   addFailure(line: FailureLine): void {
     if (this.failures.length < MOST_FAILURES) this.failures.push(line);
+  }
+
+  /** A vLLM span is under this role's state from now on. */
+  promise(role: Role, fromUs: number, toUs: number): void {
+    const known = this.promised.get(role);
+    this.promised.set(role, {
+      fromUs: Math.min(fromUs, known?.fromUs ?? fromUs),
+      toUs: Math.max(toUs, known?.toUs ?? toUs),
+    });
   }
 
   addJoined(span: JoinedSpan): void {

@@ -18,7 +18,8 @@ export type Decision =
       readonly kind: "request";
       readonly request: ProxyRequest;
       readonly role: Role | undefined;
-      readonly under: Role | undefined;
+      /** The state that it goes under; "root"; or "kept": its own parent, because nothing tells a better one yet. */
+      readonly under: Role | "root" | "kept";
     }
   | { readonly kind: "remembered"; readonly request: Remembered; readonly role: Role | undefined }
   /** Lines that are still to come may decide. */
@@ -92,9 +93,15 @@ function place(span: Joining, request: ProxyRequest, rules: RoleRules, final: bo
   if (!final && !request.ended && request.knownUntilUs() < span.startUs + SLACK_US) return WAIT;
   const role = roleOf(span, request, rules, final);
   if (role === "wait") return WAIT;
-  if (role === undefined) return { kind: "request", request, role, under: undefined };
+  if (role === undefined) {
+    const told = span.facts.maxTokens ?? span.facts.completionTokens;
+    const unsure = told !== undefined && !request.ended && request.knownUntilUs() <= span.endUs + SLACK_US;
+    return { kind: "request", request, role, under: unsure ? "kept" : "root" };
+  }
   if (request.has(role === "prefill" ? P_RUNNING : D_RUNNING)) return { kind: "request", request, role, under: role };
-  return final || request.ended ? { kind: "request", request, role, under: undefined } : WAIT;
+  if (request.ended) return { kind: "request", request, role, under: "root" };
+  // The span exists, so the proxy has entered the state; only the line is still to come.
+  return final ? { kind: "request", request, role, under: role } : WAIT;
 }
 
 /** Which rule told a role, in order of precedence. */
