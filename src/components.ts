@@ -1,6 +1,7 @@
 /** The one list of what a configuration can name. Everything else is told which factories there are. */
 import { requestMergeConnectorFactory } from "./connectors/requestmerge/factory.ts";
 import { debugExporterFactory } from "./exporters/debug/factory.ts";
+import { fileExporterFactory } from "./exporters/file/factory.ts";
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import { otlpGrpcExporterFactory } from "./exporters/otlp/factory.ts";
 import { otlpHttpExporterFactory } from "./exporters/otlphttp/factory.ts";
@@ -15,7 +16,13 @@ import { otlpReceiverFactory } from "./receivers/otlp/factory.ts";
 export const factories: Factories = {
   receivers: [nopReceiverFactory, omniProxyLogReceiverFactory, otlpReceiverFactory],
   processors: [batchProcessorFactory],
-  exporters: [debugExporterFactory, nopExporterFactory, otlpGrpcExporterFactory, otlpHttpExporterFactory],
+  exporters: [
+    debugExporterFactory,
+    fileExporterFactory,
+    nopExporterFactory,
+    otlpGrpcExporterFactory,
+    otlpHttpExporterFactory,
+  ],
   connectors: [requestMergeConnectorFactory],
   extensions: [healthCheckExtensionFactory],
 };
