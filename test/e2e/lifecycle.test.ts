@@ -19,8 +19,8 @@ const REQUEST = encodeTraces([
       {
         spans: [
           {
-            traceId: Buffer.alloc(16, 1),
-            spanId: Buffer.alloc(8, 2),
+            traceId: "01".repeat(16),
+            spanId: "02".repeat(8),
             name: "llm_request",
             startUnixNano: 1_795_322_092_000_000_000n,
             endUnixNano: 1_795_322_093_000_000_000n,
