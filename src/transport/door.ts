@@ -28,6 +28,18 @@ export function recognize(bytes: Uint8Array): Speech {
 /** A fatal TLS alert, handshake_failure(40): what a TLS client shows instead of a reset connection (RFC 8446, section 6). */
 export const TLS_ALERT = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28]);
 
+/** Who came, for logs. */
+export interface Peer {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+}
+
+/** Closes connections beyond `most` as they come; silent and lingering ones count. @param onDrop gets a line for the log. */
+export function limitConnections(server: Server, most: number, onDrop: (peer: Peer, message: string) => void): void {
+  server.maxConnections = most;
+  server.on("drop", (peer?: Peer) => onDrop(peer ?? {}, `more than ${most} connections (max_connections)`));
+}
+
 /** Gives a peeked connection to the server's own protocol handler. */
 type Accept = (socket: Socket) => void;
 

@@ -1,10 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import * as http from "node:http";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { gate } from "../../../test/kit/gate.ts";
 import { protoRoot } from "../../../test/kit/proto.ts";
@@ -395,6 +396,30 @@ describe("OtlpReceiver", () => {
     expect((await exportGrpc(grpcTarget(receiver), ONE_SPAN)).code).toBe(14);
     const unstarted = otlpReceiverFactory.configure({ protocols: LOCAL }).create(testSettings("otlp"))({});
     await unstarted.shutdown(AbortSignal.timeout(1000));
+  });
+
+  it("survives arbitrary bytes on both ports", async () => {
+    const traces = new RecordingSink<"traces">();
+    const receiver = await start({ traces });
+    const heads = ["", "POST /v1/traces HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01"];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...heads),
+        fc.uint8Array({ maxLength: 300 }),
+        fc.boolean(),
+        async (head, tail, grpc) => {
+          const socket = connect((grpc ? receiver.grpc : receiver.http)?.port ?? 0, "127.0.0.1");
+          const closed = new Promise((resolve) => socket.once("close", resolve));
+          socket.on("error", () => {}).resume();
+          socket.end(Buffer.concat([Buffer.from(head, "latin1"), tail]));
+          await closed;
+        },
+      ),
+      { numRuns: 150 },
+    );
+    expect((await exportGrpc(grpcTarget(receiver), ONE_SPAN)).code).toBe(0);
+    expect((await post(receiver, "/v1/traces", ONE_SPAN, PROTOBUF)).status).toBe(200);
+    expect(traces.items).toBe(2);
   });
 
   it("acknowledges nothing that is not in the pipeline, and leaves no call without an answer, when it stops under load", async () => {

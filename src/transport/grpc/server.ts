@@ -15,7 +15,7 @@ import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
-import { guardDoor, type Speech, TLS_ALERT } from "../door.ts";
+import { guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
 import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import type { GrpcMethod, Refusal } from "./call.ts";
@@ -108,6 +108,10 @@ export class GrpcServer {
     this.#server = this.#tls
       ? createSecureServer({ ...settings, ...this.#tls.clientVerification, ALPNProtocols: ["h2"] })
       : createServer(settings);
+    limitConnections(this.#server as unknown as Server, options.limits.maxConnections, (peer, message) =>
+      this.#turnAway(peer, "connections", message),
+    );
+    this.#server.on("error", (error) => options.logger.error("the OTLP/gRPC server failed", { error }));
     this.#server.on("session", (session) => this.#welcome(session));
     this.#server.on("sessionError", () => {});
     this.#server.on("tlsClientError", (error: Error, socket: Socket) => this.#tlsFailed(error, socket));
@@ -164,14 +168,7 @@ export class GrpcServer {
   }
 
   #decide(socket: Socket, speech: Exclude<Speech, "more">, accept: (socket: Socket) => void): void {
-    if (this.#connections.size >= this.#options.limits.maxConnections) {
-      this.#turnAway(
-        socket,
-        "connections",
-        `more than ${this.#options.limits.maxConnections} connections (max_connections)`,
-      );
-      socket.destroy();
-    } else if (speech === (this.#options.tls ? "tls" : "http2")) {
+    if (speech === (this.#options.tls ? "tls" : "http2")) {
       socket.setNoDelay(true);
       socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
       accept(socket);
@@ -216,12 +213,12 @@ export class GrpcServer {
     this.#turnAway(socket, "wrong_door", `TLS handshake failed: ${error.message}`);
   }
 
-  #turnAway(socket: Socket, reason: "wrong_door" | "connections", message: string): void {
+  #turnAway(peer: Peer, reason: "wrong_door" | "connections", message: string): void {
     this.#options.onRefused?.(reason);
     const held = this.#throttle.pass(message)?.held;
     if (held === undefined) return;
     this.#options.logger.warn(message, {
-      peer: `${socket.remoteAddress ?? ""}:${socket.remotePort ?? ""}`,
+      peer: `${peer.remoteAddress ?? ""}:${peer.remotePort ?? ""}`,
       ...(held > 0 ? { times_since_last_line: held } : {}),
     });
   }

@@ -47,6 +47,9 @@ export class GoneError extends Error {
 /** How long a client should wait when the server holds as much as it may. */
 const IN_FLIGHT_RETRY_MS = 1000;
 
+/** What is left of a request that was answered early is read up to this, as Go's server does (maxPostHandlerReadBytes). */
+const SHORT_REST_BYTES = 256 * 1024;
+
 const EMPTY = Buffer.alloc(0);
 
 /** States: fresh -> body read (or failed) -> answered. Bytes held for it are given back when it is answered or the client is gone. */
@@ -146,11 +149,17 @@ export class Exchange {
     const { request, response } = this;
     if (response.writableEnded || response.destroyed) return;
     const length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
-    if (!request.complete) this.#host.lingeringClose(request, response);
+    if (!request.complete && !this.#restIsShort()) this.#host.lingeringClose(request, response);
     if (this.#host.closing) response.shouldKeepAlive = false;
     response.writeHead(status, { "Content-Type": contentType, "Content-Length": length, ...headers });
     response.end(request.method === "HEAD" ? EMPTY : body);
     this.#release();
+  }
+
+  /** True when node:http may read the rest of the body away and keep the connection. */
+  #restIsShort(): boolean {
+    const declared = this.request.headers["content-length"];
+    return declared !== undefined && Number(declared) <= SHORT_REST_BYTES;
   }
 
   #collect(): Promise<Buffer> {

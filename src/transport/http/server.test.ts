@@ -149,10 +149,27 @@ describe("HttpServer", () => {
     expect((await send(port, gzipSync(Buffer.alloc(MIB + 1)), { headers })).status).toBe(413);
   });
 
-  it("lets a client that is still sending read its answer", async () => {
+  it("lets a client that is still sending read its answer: no reset for a second", async () => {
     const { port } = await start();
-    const reply = await send(port, Buffer.alloc(20 * MIB));
-    expect(reply.status).toBe(413);
+    expect((await send(port, Buffer.alloc(20 * MIB))).status).toBe(413);
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    undo.push(() => socket.destroy());
+    const errors: Error[] = [];
+    socket.on("error", (error) => errors.push(error));
+    socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${100 * MIB}\r\n\r\n`);
+    await once(socket, "data");
+    await once(socket, "end");
+    await new Promise((resolve) => socket.write(Buffer.alloc(4 * MIB), resolve));
+    expect(errors).toEqual([]);
+  });
+
+  it("keeps the connection when little is left of a request that was answered early", async () => {
+    const { port } = await start((exchange) => exchange.respond(404, "text/plain", "no"));
+    const socket = open(port);
+    socket.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n");
+    expect(String((await once(socket, "data"))[0])).toMatch(/^HTTP\/1\.1 404 (.|\s)*keep-alive/);
+    socket.write("abcPOST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    expect(String((await once(socket, "data"))[0])).toMatch(/^HTTP\/1\.1 404 /);
   });
 
   it.each([
@@ -332,6 +349,11 @@ describe("HttpServer with cors", () => {
       undefined,
       "Origin",
     ]);
+  });
+
+  it("says in the log that headers without origins do nothing", async () => {
+    const { lines } = await start(lengths, { cors: { ...cors, allowedOrigins: [] } });
+    expect(lines[0]).toContain("specifies allowed headers but no allowed origins");
   });
 
   it("allows every origin with *, and does nothing without origins", async () => {

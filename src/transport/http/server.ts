@@ -9,7 +9,7 @@ import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import type { Encoding } from "../compression/decompress.ts";
-import { guardDoor, type Speech, TLS_ALERT } from "../door.ts";
+import { guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { encodeGrpcMessage, GrpcCode } from "../grpc/status.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
 import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
@@ -136,6 +136,10 @@ export class HttpServer implements ExchangeHost {
     this.#server.on("tlsClientError", (error: Error, socket: Socket) =>
       this.#turnAway(socket, "wrong_door", `TLS handshake failed: ${error.message}`),
     );
+    limitConnections(this.#server, options.limits.maxConnections, (peer, message) =>
+      this.#turnAway(peer, "connections", message),
+    );
+    this.#server.on("error", (error) => options.logger.error("the OTLP/HTTP server failed", { error }));
     this.#wrongDoorGrpc = this.#makeWrongDoor();
     this.#closeSilent = guardDoor(
       this.#server as unknown as NetServer,
@@ -157,6 +161,10 @@ export class HttpServer implements ExchangeHost {
   /** Binds and serves. @throws ListenError, or an Error that names the certificate file that cannot be used */
   async listen(): Promise<Bound> {
     const { address, key, transport } = this.#options;
+    if (this.#options.cors && !this.#cors && this.#options.cors.allowedHeaders.length > 0)
+      this.#options.logger.warn(
+        "The CORS configuration specifies allowed headers but no allowed origins, and is therefore ignored.",
+      );
     await this.#tls?.secure(this.#server as unknown as TlsServer);
     return listen(this.#server, address, key, transport);
   }
@@ -171,17 +179,19 @@ export class HttpServer implements ExchangeHost {
     this.#options.onRefused?.(reason);
   }
 
+  /**
+   * node:http destroys the socket behind the last response, and the kernel then answers what is still coming with a reset,
+   * which can overtake the response. So the socket is only half closed, and what comes in the next second is thrown away.
+   */
   lingeringClose(request: IncomingMessage, response: ServerResponse): void {
-    response.shouldKeepAlive = false;
     const { socket } = request;
-    // Node destroys the socket behind an answer that says "Connection: close"; a client that is still sending would then
-    // see a reset instead of the answer. Say that nothing more comes, and read on for a moment instead.
-    socket.destroySoon = () => socket.end();
-    response.once("finish", () => {
+    response.shouldKeepAlive = false;
+    socket.destroySoon = () => {
+      socket.end();
       request.resume();
       const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
       socket.once("close", () => clearTimeout(timer));
-    });
+    };
   }
 
   async #close(deadline: AbortSignal): Promise<void> {
@@ -241,12 +251,7 @@ export class HttpServer implements ExchangeHost {
   }
 
   #decide(socket: Socket, speech: Exclude<Speech, "more">, accept: (socket: Socket) => void): void {
-    const { limits, tls } = this.#options;
-    if (this.#sockets.size >= limits.maxConnections) {
-      this.#turnAway(socket, "connections", `more than ${limits.maxConnections} connections (max_connections)`);
-      socket.destroy();
-      return;
-    }
+    const { tls } = this.#options;
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
     // What is neither is left to node:http, which answers 400.
@@ -259,6 +264,8 @@ export class HttpServer implements ExchangeHost {
     socket.on("error", () => {});
     if (speech === "http2" && !tls) {
       this.#turnAway(socket, "wrong_door", `a gRPC client came to the OTLP/HTTP port; ${grpcHint}`);
+      // HTTP/1 servers keep half-closed connections open; HTTP/2 has no use for them.
+      socket.allowHalfOpen = false;
       this.#wrongDoorGrpc.emit("connection", socket);
       return;
     }
@@ -306,12 +313,12 @@ export class HttpServer implements ExchangeHost {
     return server;
   }
 
-  #turnAway(socket: Socket, reason: "wrong_door" | "connections", message: string): void {
+  #turnAway(peer: Peer, reason: "wrong_door" | "connections", message: string): void {
     this.#options.onRefused?.(reason);
     const held = this.#throttle.pass(message)?.held;
     if (held === undefined) return;
     this.#options.logger.warn(message, {
-      peer: `${socket.remoteAddress ?? ""}:${socket.remotePort ?? ""}`,
+      peer: `${peer.remoteAddress ?? ""}:${peer.remotePort ?? ""}`,
       ...(held > 0 ? { times_since_last_line: held } : {}),
     });
   }
