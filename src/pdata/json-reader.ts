@@ -76,6 +76,7 @@ export class JsonReader {
       json.at++;
       return;
     }
+    /** A bit for each field that was there; no message has more than 32. */
     let seen = 0;
     let last: JsonKey | undefined;
     for (;;) {
@@ -92,8 +93,8 @@ export class JsonReader {
       else if (json.peek() === SMALL_N) this.#null(field);
       else if (field.repeated) this.#array(field, depth);
       else {
-        this.#value(field, depth, field.presence || (seen & field.bit) !== 0);
-        seen |= field.bit;
+        this.#value(field, depth, field.presence || (seen & (1 << field.index)) !== 0);
+        seen |= 1 << field.index;
       }
       const after = json.peek();
       if (after !== COMMA && after !== CLOSE_OBJECT) json.fail("a comma or }");

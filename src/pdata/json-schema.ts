@@ -30,12 +30,11 @@ export interface JsonField {
   readonly repeated: boolean;
   /** Of a oneof or optional: zero and absent differ. */
   readonly presence: boolean;
-  /** The other members of its oneof. */
-  rivals: readonly JsonField[];
+  readonly inOneof: boolean;
   /** Number and wire type; of repeated numbers those of the packed form. */
   readonly tag: number;
-  /** Of its own in the message, for a set of fields. */
-  readonly bit: number;
+  /** Its place in JsonMessage.fields. */
+  readonly index: number;
   readonly child: JsonMessage | undefined;
   readonly values: ReadonlyMap<string, number> | undefined;
 }
@@ -113,9 +112,9 @@ export function jsonMessage(name: MessageName): JsonMessage {
       kind,
       repeated,
       presence: rule !== undefined && !repeated,
-      rivals: [],
+      inOneof: rule !== undefined && rule !== "repeated" && rule !== "optional",
       tag: number * 8 + (repeated ? LEN : wire),
-      bit: 1 << message.fields.length,
+      index: message.fields.length,
       child: type in MESSAGES ? jsonMessage(type as MessageName) : undefined,
       values: ENUMS[type as EnumName],
     };
@@ -127,12 +126,6 @@ export function jsonMessage(name: MessageName): JsonMessage {
       if (message.byHash.has(hash)) throw new Error(`two keys of ${name} have one hash: ${spelling}`);
       message.byHash.set(hash, { text, field, next: undefined });
     }
-  }
-  const rules = new Map(fieldsOf(name).map(([number, , , rule]) => [number, rule]));
-  for (const field of message.fields) {
-    const rule = rules.get(field.number);
-    if (!field.presence || rule === "optional") continue;
-    field.rivals = message.fields.filter((other) => other !== field && rules.get(other.number) === rule);
   }
   return message;
 }

@@ -28,35 +28,58 @@ const OLD_SCOPES = 1000;
 export function toPlain(signal: Signal, bytes: Uint8Array, spelling: Spelling): Plain {
   countItems(signal, bytes); // from here on every known field has its wire type
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return readMessage(jsonMessage(REQUEST[signal]), new WireCursor(buffer), spelling, {});
+  return readMessage(jsonMessage(REQUEST[signal]), new WireCursor(buffer), spelling);
 }
 
-/** Reads a message on top of `before`: one that comes in parts is merged. */
-function readMessage(message: JsonMessage, cursor: WireCursor, spelling: Spelling, before: Plain): Plain {
-  const read: Plain = before;
+function readMessage(message: JsonMessage, cursor: WireCursor, spelling: Spelling): Plain {
+  const { fields, byNumber } = message;
+  /** By JsonField.index. */
+  const values = new Array<unknown>(fields.length);
+  /** Index of the member of the oneof that is set; no message has two oneofs. */
+  let member = -1;
   while (cursor.next()) {
-    const field = message.byNumber[cursor.field];
+    const field = byNumber[cursor.field];
     if (field === undefined) continue;
-    const { name } = field;
-    for (const rival of field.rivals) delete read[rival.name];
+    const { index } = field;
     if (field.repeated) {
-      const list = (read[name] ?? []) as unknown[];
-      read[name] = list;
+      const list = (values[index] ?? []) as unknown[];
+      values[index] = list;
       if (cursor.wire === LEN && isNumber(field)) readPacked(field, cursor, spelling, list);
-      else list.push(readValue(field, cursor, spelling, {}));
-    } else if (!field.presence && field.kind !== KIND.MESSAGE && isDefault(cursor)) delete read[name];
-    else read[name] = readValue(field, cursor, spelling, field.presence ? {} : ((read[name] ?? {}) as Plain));
+      else list.push(readValue(field, cursor, spelling));
+    } else if (field.inOneof) {
+      if (member >= 0) values[member] = undefined;
+      member = index;
+      values[index] = readValue(field, cursor, spelling);
+    } else if (field.kind === KIND.MESSAGE) {
+      const parts = (values[index] ?? []) as WireCursor[];
+      parts.push(inside(cursor));
+      values[index] = parts;
+    } else values[index] = field.presence || !isDefault(cursor) ? readValue(field, cursor, spelling) : undefined;
   }
   const out: Plain = {};
-  for (const { name, number } of message.fields) {
-    if (!(name in read)) continue;
-    if (number !== OLD_SCOPES) out[name] = read[name];
+  for (const field of fields) {
+    let value = values[field.index];
+    if (value === undefined) continue;
+    if (field.kind === KIND.MESSAGE && !field.repeated && !field.inOneof)
+      value = readMessage(field.child as JsonMessage, together(value as WireCursor[]), spelling);
+    if (field.number !== OLD_SCOPES) out[field.name] = value;
     else {
-      const { name: current } = message.byNumber[SCOPES] as JsonField;
-      if (!(current in read)) out[current] = read[name];
+      const { name } = byNumber[SCOPES] as JsonField;
+      if (!(name in out)) out[name] = value;
     }
   }
   return out;
+}
+
+function inside(cursor: WireCursor): WireCursor {
+  return new WireCursor(cursor.bytes, cursor.valueStart, cursor.valueEnd);
+}
+
+/** A message that comes in parts is what the parts are one after the other. */
+function together(parts: readonly WireCursor[]): WireCursor {
+  const [first] = parts;
+  if (first && parts.length === 1) return first;
+  return new WireCursor(Buffer.concat(parts.map((part) => part.rest())));
 }
 
 function isNumber({ kind }: JsonField): boolean {
@@ -78,16 +101,14 @@ function readPacked(field: JsonField, cursor: WireCursor, spelling: Spelling, li
   for (let at = cursor.valueStart; at < valueEnd; at = element.valueEnd) {
     element.valueStart = at;
     element.valueEnd = wire === VARINT ? skipVarint(bytes, at, valueEnd) : at + 8;
-    list.push(readValue(field, element, spelling, {}));
+    list.push(readValue(field, element, spelling));
   }
 }
 
-function readValue(field: JsonField, cursor: WireCursor, spelling: Spelling, before: Plain): unknown {
+function readValue(field: JsonField, cursor: WireCursor, spelling: Spelling): unknown {
   switch (field.kind) {
-    case KIND.MESSAGE: {
-      const inside = new WireCursor(cursor.bytes, cursor.valueStart, cursor.valueEnd);
-      return readMessage(field.child as JsonMessage, inside, spelling, before);
-    }
+    case KIND.MESSAGE:
+      return readMessage(field.child as JsonMessage, inside(cursor), spelling);
     case KIND.STRING:
       return cursor.string();
     case KIND.BYTES:

@@ -6,27 +6,14 @@
 
 import type { Signal } from "./payload.ts";
 
-/** A protobuf scalar, or `trace_id` and `span_id`: bytes fields of 16 and 8 bytes, which JSON spells as hex. */
-export type ScalarType =
-  | "bool"
-  | "bytes"
-  | "double"
-  | "fixed32"
-  | "fixed64"
-  | "int32"
-  | "int64"
-  | "sfixed64"
-  | "sint32"
-  | "span_id"
-  | "string"
-  | "trace_id"
-  | "uint32"
-  | "uint64";
-
 export type EnumName = keyof typeof ENUMS;
 export type MessageName = keyof typeof MESSAGES;
 
-/** A field: its number, its name in proto/, its type, and when it has one its rule: `repeated`, `optional` or the name of its oneof. */
+/**
+ * A field: its number, its name in proto/, its type, and when it has one its rule: `repeated`, `optional` or the name of
+ * its oneof. The type is a scalar of protobuf, a key of ENUMS or of MESSAGES, or `trace_id` or `span_id`: bytes fields of
+ * 16 and 8 bytes, which JSON spells as hex.
+ */
 export type FieldSpec = readonly [number: number, name: string, type: string, rule?: string];
 
 /** Values by name, for readers that accept names. */

@@ -84,6 +84,11 @@ export class WireCursor {
     return this.bytes.subarray(this.valueStart, this.valueEnd);
   }
 
+  /** What lies behind the current field, up to the end of the message, without copying. */
+  rest(): Uint8Array {
+    return this.bytes.subarray(this.valueEnd, this.#to);
+  }
+
   /** The current LEN field as UTF-8; broken sequences become U+FFFD. */
   string(): string {
     const { bytes, valueStart, valueEnd } = this;
