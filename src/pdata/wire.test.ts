@@ -52,7 +52,7 @@ describe("WireCursor", () => {
       fc.tuple(fc.constant("bytes" as const), field, fc.uint8Array({ maxLength: 300 })),
     );
     fc.assert(
-      fc.property(fc.array(entry, { maxLength: 20 }), (entries) => {
+      fc.property(fc.array(entry, { maxLength: 8 }), (entries) => {
         const writer = new WireWriter(1);
         writer.message(1, (inner) => {
           for (const [kind, number, value] of entries) (inner[kind] as (f: number, v: unknown) => void)(number, value);

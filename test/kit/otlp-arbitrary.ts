@@ -60,7 +60,7 @@ export function anyRequest(signal: Signal): fc.Arbitrary<Record<string, unknown>
 }
 
 /** Values may hold values; this far down they no longer do. */
-const DEEPEST = 12;
+const DEEPEST = 10;
 
 const made = new Map<string, fc.Arbitrary<Record<string, unknown>>>();
 
@@ -92,41 +92,42 @@ function oneOfEach(type: protobuf.Type, record: Record<string, unknown>): fc.Arb
 
 function value(field: protobuf.Field, depth: number): fc.Arbitrary<unknown> {
   if (field.resolvedType instanceof protobuf.Type) return message(field.resolvedType, depth + 1);
-  if (field.resolvedType instanceof protobuf.Enum) return fc.oneof(fc.nat(25), int32);
-  switch (field.type) {
-    case "string":
-      return fc.oneof(
-        fc.string({ unit: "binary", maxLength: 12 }),
-        fc.constantFrom("", "service.name", '"\\\n\u0001\u007f\u2028é😀'),
-      );
-    case "bytes":
-      return field.name === "bytesValue"
-        ? fc.uint8Array({ maxLength: 12 })
-        : fc
-            .constantFrom(0, field.name === "traceId" ? 16 : 8)
-            .chain((n) => fc.uint8Array({ minLength: n, maxLength: n }));
-    case "bool":
-      return fc.boolean();
-    case "double":
-      return fc.oneof(
-        fc.double(),
-        fc.constantFrom(0, -0, 1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),
-      );
-    case "int32":
-    case "sint32":
-      return int32;
-    case "uint32":
-    case "fixed32":
-      return fc.nat(2 ** 32 - 1);
-    case "int64":
-    case "sfixed64":
-      return fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
-    case "uint64":
-    case "fixed64":
-      return fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String);
-    default:
-      throw new Error(`no arbitrary for ${field.type} (${field.fullName})`);
-  }
+  if (field.resolvedType instanceof protobuf.Enum) return enumValue;
+  if (field.type === "bytes" && field.name !== "bytesValue") return field.name === "traceId" ? traceId : spanId;
+  const scalar = SCALARS[field.type];
+  if (scalar === undefined) throw new Error(`no arbitrary for ${field.type} (${field.fullName})`);
+  return scalar;
 }
 
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+const uint32 = fc.nat(2 ** 32 - 1);
+const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
+const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String);
+const enumValue = fc.oneof(fc.nat(25), int32);
+const traceId = idOf(16);
+const spanId = idOf(8);
+
+const SCALARS: Record<string, fc.Arbitrary<unknown>> = {
+  string: fc.oneof(
+    fc.string({ unit: "binary", maxLength: 12 }),
+    fc.constantFrom("", "service.name", '"\\\n\u0001\u007f\u2028é😀'),
+  ),
+  bytes: fc.uint8Array({ maxLength: 12 }),
+  bool: fc.boolean(),
+  double: fc.oneof(
+    fc.double(),
+    fc.constantFrom(0, -0, 1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),
+  ),
+  int32,
+  sint32: int32,
+  uint32,
+  fixed32: uint32,
+  int64,
+  sfixed64: int64,
+  uint64,
+  fixed64: uint64,
+};
+
+function idOf(size: number): fc.Arbitrary<Uint8Array> {
+  return fc.oneof(fc.constant(new Uint8Array()), fc.uint8Array({ minLength: size, maxLength: size }));
+}
