@@ -24,7 +24,8 @@ export const DEFAULT_SHUTDOWN_TIMEOUT = "8s";
 
 /**
  * Runs until `edge.stop` aborts or a component fails for good.
- * @returns the exit code: 0 after a stop that lost nothing, else 1.
+ * @returns the exit code: 0 after a stop that was asked for and in which no component failed, else 1. What an exporter could not
+ * send in time it logs and counts itself.
  * @throws CommandError when nothing could be started.
  */
 export async function run(options: RunOptions, edge: Edge): Promise<number> {

@@ -20,7 +20,7 @@ export function withHint(message: string, hint: string): string {
 /**
  * A YAML map with exactly these keys. `key:` with nothing behind it (null) and an absent key both mean "all defaults",
  * as in the Collector. An unknown key is an error that suggests the nearest known one.
- * Use `section(...).optional()` for a part that is off when absent - and `presence(...)` where `key:` alone turns it on.
+ * Where an absent key means "off", use `presence(...)`: `section(...).optional()` is the defaults too.
  */
 export function section<S extends z.core.$ZodLooseShape>(shape: S) {
   const inner = z.strictObject(shape, { error: (issue) => unknownKeys(issue, Object.keys(shape)) });

@@ -1,5 +1,5 @@
 /** The `service::telemetry` section: the Collector's keys, of which some are accepted without effect (docs: README). */
-import { bool, describe, duration, int, oneOf, section, text, texts, withHint, z } from "./schema.ts";
+import { bool, describe, duration, int, oneOf, presence, section, text, texts, withHint, z } from "./schema.ts";
 
 const logLevels = ["debug", "info", "warn", "error"] as const;
 const metricLevels = ["none", "basic", "normal", "detailed"] as const;
@@ -35,7 +35,7 @@ function level<const V extends readonly string[]>(
 /** Anything: for keys that are accepted and have no effect. */
 const ignored = () => z.unknown().optional();
 
-const prometheus = section({
+const prometheus = presence({
   host: text("localhost"),
   port: int(8888, 0, 65_535),
   without_scope_info: ignored(),
@@ -46,7 +46,7 @@ const prometheus = section({
 });
 
 const reader = section({
-  pull: section({ exporter: section({ prometheus: prometheus.optional() }) }).optional(),
+  pull: presence({ exporter: section({ prometheus }) }),
   periodic: ignored(),
 });
 
