@@ -8,6 +8,7 @@ export type Sizer = (typeof sizers)[number];
 const batch = presence({
   flush_timeout: duration("200ms"),
   min_size: int(8192),
+  max_size: int(0),
   sizer: oneOf(["items", "bytes"], "items").unwrap().optional(),
 });
 
@@ -30,6 +31,8 @@ export const queueSchema = section({
     ctx.issues.push({ code: "custom", input: ctx.value, path: ["batch", key], message });
   };
   if (group.flush_timeout <= 0) issue("flush_timeout", "`flush_timeout` must be positive");
+  if (group.max_size > 0 && group.max_size < group.min_size)
+    issue("max_size", `\`max_size\` (${group.max_size}) must be greater or equal to \`min_size\` (${group.min_size})`);
   if (batchSizer(ctx.value) === sizer && group.min_size > queue_size)
     issue("min_size", `\`min_size\` (${group.min_size}) must be less than or equal to \`queue_size\` (${queue_size})`);
 });
@@ -37,7 +40,7 @@ export const queueSchema = section({
 /** What `queueSchema` decodes to. */
 export type QueueConfig = z.output<typeof queueSchema>;
 
-/** In what unit `batch.min_size` is. */
+/** In what unit `batch.min_size` and `batch.max_size` are. */
 export function batchSizer(config: Pick<QueueConfig, "sizer" | "batch">): "items" | "bytes" {
   return config.batch?.sizer ?? (config.sizer === "bytes" ? "bytes" : "items");
 }

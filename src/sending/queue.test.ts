@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock, settle } from "../../test/kit/clock.ts";
+import { namesIn, spansNamed } from "../../test/kit/named-spans.ts";
 import { decodeSection } from "../config/schema.ts";
 import { ConsumeError } from "../kernel/errors.ts";
 import { SendingQueue } from "./queue.ts";
@@ -53,13 +54,17 @@ describe("queueSchema", () => {
       block_on_overflow: false,
       wait_for_result: false,
     });
-    expect(config({ batch: null }).batch).toEqual({ flush_timeout: 200, min_size: 8192 });
+    expect(config({ batch: null }).batch).toEqual({ flush_timeout: 200, min_size: 8192, max_size: 0 });
   });
 
   it.each([
     [{ num_consumers: 0 }, "num_consumers: must be at least 1, got 0"],
     [{ queue_size: 0 }, "queue_size: must be at least 1, got 0"],
     [{ sizer: "spans" }, 'sizer: expected one of "requests", "items", "bytes", got string "spans"'],
+    [
+      { batch: { max_size: 10, min_size: 20 } },
+      "batch::max_size: `max_size` (10) must be greater or equal to `min_size` (20)",
+    ],
     [{ batch: { flush_timeout: 0 } }, "batch::flush_timeout: `flush_timeout` must be positive"],
     [
       { sizer: "items", queue_size: 100, batch: {} },
@@ -257,6 +262,33 @@ describe("SendingQueue with batch", () => {
     held.calls[0]?.ok();
     await settle();
     expect(queue.size).toBe(1);
+  });
+
+  it.each([
+    ["items", 3, [3, 3, 3, 1]],
+    ["bytes", 30, undefined],
+  ])("sends parts of max_size %s, every span once and in order", async (sizer, max_size, expected) => {
+    const sent: AnyBatch[] = [];
+    const { queue } = await started({ batch: { min_size: 1, max_size, sizer } }, async (part) => {
+      sent.push(part);
+    });
+    const names = Array.from({ length: 10 }, (_, at) => `span-${at}`);
+    await queue.offer(spansNamed(...names));
+    await settle();
+    expect(sent.flatMap(({ bytes }) => namesIn(bytes))).toEqual(names);
+    if (expected) expect(sent.map(({ items }) => items)).toEqual(expected);
+    else for (const { bytes, items } of sent) if (items > 1) expect(bytes.length).toBeLessThanOrEqual(max_size);
+    expect(sent.length).toBeGreaterThan(1);
+  });
+
+  it("reports only the parts that the sender gave up on", async () => {
+    const { queue, dropped } = await started({ batch: { min_size: 4, max_size: 4 } }, async (part) => {
+      if (part.items < 4) throw new ConsumeError("permanent", "bad data");
+    });
+    await queue.offer(spansNamed("a", "b", "c", "d", "e"));
+    await settle();
+    expect(dropped.map(({ items }) => items)).toEqual([1]);
+    expect(queue.size).toBe(0);
   });
 
   it("shutdown sends a group that is not full", async () => {

@@ -1,8 +1,9 @@
 import { ConsumeError } from "../kernel/errors.ts";
 import { concatBatches } from "../pdata/concat.ts";
+import { splitBatch } from "../pdata/split.ts";
 import type { Clock } from "../telemetry/clock.ts";
 import { batchSizer, type QueueConfig, type Sizer } from "./queue-config.ts";
-import { type AnyBatch, orAborted, type Sender } from "./sender.ts";
+import { type AnyBatch, orAborted, type Sender, whenAborted } from "./sender.ts";
 import { addLoad, emptyLoad, type QueueEntry, type QueueLoad, type QueueStorage } from "./storage.ts";
 
 /** google.rpc.Code UNAVAILABLE: what a sender gets that may come again (collector-behaviour: "sending queue is full"). */
@@ -214,7 +215,8 @@ export class SendingQueue {
   async #deliver(entries: readonly [QueueEntry, ...QueueEntry[]]): Promise<void> {
     const [first, ...rest] = entries;
     const whole = concatBatches([first.batch, ...rest.map((entry) => entry.batch)]);
-    const parts = [whole];
+    const { batch } = this.#config;
+    const parts = batch && batch.max_size > 0 ? splitBySize(whole, batch.max_size, batchSizer(this.#config)) : [whole];
     let failure: ConsumeError | undefined;
     let dropped = 0;
     for (const part of parts) {
@@ -244,25 +246,25 @@ export class SendingQueue {
 
   #room(size: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(ConsumeError.from(signal.reason));
-      const onAbort = (): void => {
-        this.#blocked.splice(this.#blocked.indexOf(waiting), 1);
-        reject(ConsumeError.from(signal?.reason));
-      };
+      let forget = (): void => {};
       const waiting: Waiting = {
         size,
         admit: () => {
-          signal?.removeEventListener("abort", onAbort);
+          forget();
           this.#admit(size);
           resolve();
         },
         refuse: (error) => {
-          signal?.removeEventListener("abort", onAbort);
+          forget();
           reject(error);
         },
       };
       this.#blocked.push(waiting);
-      signal?.addEventListener("abort", onAbort, { once: true });
+      if (!signal) return;
+      forget = whenAborted(signal, () => {
+        this.#blocked.splice(this.#blocked.indexOf(waiting), 1);
+        reject(ConsumeError.from(signal.reason));
+      });
     });
   }
 
@@ -279,4 +281,13 @@ export class SendingQueue {
 
 function sizeOf(batch: AnyBatch, sizer: Sizer): number {
   return addLoad(emptyLoad, batch)[sizer];
+}
+
+/** Parts of at most `max` items, or of at most `max` bytes as far as single items are smaller than that. */
+function splitBySize(batch: AnyBatch, max: number, sizer: "items" | "bytes"): AnyBatch[] {
+  if (sizer === "items") return splitBatch(batch, max);
+  if (batch.bytes.length <= max || batch.items < 2) return [batch];
+  const fitting = Math.floor((batch.items * max) / batch.bytes.length);
+  const perPart = Math.max(1, Math.min(fitting, Math.ceil(batch.items / 2)));
+  return splitBatch(batch, perPart).flatMap((part) => splitBySize(part, max, sizer));
 }

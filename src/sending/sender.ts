@@ -2,6 +2,7 @@
  * The exporter helper in small pieces: each takes a `Sender` and gives one that does more (timeout, retry, counting).
  * `exporter.ts` puts them together in the Collector's order: queue -> counting -> retry -> timeout -> the exporter's own.
  */
+import { setMaxListeners } from "node:events";
 import type { OtlpBatch, Signal } from "../pdata/payload.ts";
 
 /** A batch of any signal. */
@@ -20,19 +21,27 @@ export interface LinkedAbort {
   release(): void;
 }
 
-/** A child of `parent`. Unlike `AbortSignal.any` it leaves nothing behind at a parent that lives as long as the process. */
+/**
+ * Calls `then` when `signal` aborts, at once when it has.
+ * @returns a function that forgets it
+ */
+export function whenAborted(signal: AbortSignal, then: () => void): () => void {
+  if (signal.aborted) {
+    then();
+    return () => {};
+  }
+  // One signal stops many sends at once, as meant; Node takes more than ten listeners for a leak and says so.
+  setMaxListeners(0, signal);
+  signal.addEventListener("abort", then, { once: true });
+  return () => signal.removeEventListener("abort", then);
+}
+
+/** A child of `parents`. Unlike `AbortSignal.any` it leaves nothing behind at a parent that lives as long as the process. */
 export function linkAbort(...parents: readonly (AbortSignal | undefined)[]): LinkedAbort {
   const controller = new AbortController();
-  const links: (() => void)[] = [];
-  for (const parent of parents) {
-    if (!parent) continue;
-    const follow = (): void => controller.abort(parent.reason);
-    if (parent.aborted) follow();
-    else {
-      parent.addEventListener("abort", follow, { once: true });
-      links.push(() => parent.removeEventListener("abort", follow));
-    }
-  }
+  const links = parents.flatMap((parent) =>
+    parent ? [whenAborted(parent, () => controller.abort(parent.reason))] : [],
+  );
   return {
     signal: controller.signal,
     abort: (reason) => controller.abort(reason),
@@ -45,9 +54,7 @@ export function linkAbort(...parents: readonly (AbortSignal | undefined)[]): Lin
 /** Settles as `work` does, or rejects with the signal's reason when that aborts first; `work` is then left alone. */
 export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+    const forget = whenAborted(signal, () => reject(signal.reason));
+    work.then(resolve, reject).finally(forget);
   });
 }

@@ -1,27 +1,19 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock, settle } from "../../../test/kit/clock.ts";
+import { spansNamed } from "../../../test/kit/named-spans.ts";
 import { testSettings } from "../../../test/kit/settings.ts";
 import { RecordingSink } from "../../../test/kit/sink.ts";
 import { decodeSection } from "../../config/schema.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
 import type { Traces } from "../../pdata/payload.ts";
-import { WireWriter } from "../../pdata/wire.ts";
 import { type Clock, sleep } from "../../telemetry/clock.ts";
 import { BatchProcessor } from "./batch.ts";
 import { batchSchema } from "./config.ts";
 import { QUIET_MS } from "./shard.ts";
 
-/** A request with `items` spans of one resource: ResourceSpans=1 { ScopeSpans=2 { Span=2 { name=5 } } }. */
-function request(items: number, name = "span"): Traces {
-  const bytes = new WireWriter()
-    .message(1, (resource) =>
-      resource.message(2, (scope) => {
-        for (let at = 0; at < items; at++) scope.message(2, (span) => span.string(5, `${name}${at}`));
-      }),
-    )
-    .finish();
-  return { signal: "traces", bytes, items };
-}
+/** A request with so many spans. */
+const request = (items: number, name = "span"): Traces =>
+  spansNamed(...Array.from({ length: items }, (_, at) => `${name}${at}`));
 
 function made(over: object = {}, clock: Clock = new FakeClock()) {
   const sink = new RecordingSink<"traces">();
@@ -38,12 +30,17 @@ describe("batchSchema", () => {
     expect(decodeSection(batchSchema, undefined).effective).toEqual({
       timeout: "200ms",
       send_batch_size: 8192,
+      send_batch_max_size: 0,
       metadata_keys: [],
       metadata_cardinality_limit: 1000,
     });
   });
 
   it.each([
+    [
+      { send_batch_max_size: 1000 },
+      "send_batch_max_size: send_batch_max_size must be greater or equal to send_batch_size, got 1000 and 8192",
+    ],
     [
       { metadata_keys: ["Tenant", "tenant"] },
       'metadata_keys::1: duplicate entry in metadata_keys: "tenant" (case-insensitive)',
@@ -170,6 +167,21 @@ describe("BatchProcessor", () => {
     const { processor, sizes } = made();
     await processor.consume({ signal: "traces", bytes: new Uint8Array(0), items: 0 }, {});
     expect(sizes()).toEqual([]);
+  });
+
+  it("consume sends parts of send_batch_max_size, and a retryable failure of one part decides", async () => {
+    const clock = new FakeClock();
+    const { sink, processor, sizes } = made({ send_batch_size: 4, send_batch_max_size: 4 }, clock);
+    await processor.consume(request(10), {});
+    expect(sizes()).toEqual([4, 4, 2]);
+    let part = 0;
+    sink.fault = () => {
+      part++;
+      if (part === 1) throw new ConsumeError("permanent", "bad data");
+      if (part === 2) throw new ConsumeError("retryable", "busy");
+    };
+    await expect(processor.consume(request(10), {})).rejects.toMatchObject({ disposition: "retryable" });
+    expect(part).toBe(3);
   });
 
   it("consume keeps apart what differs in a metadata key, unset and empty too, and hands on those keys only", async () => {

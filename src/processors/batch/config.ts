@@ -4,10 +4,18 @@ import { duration, int, section, texts, type z } from "../../config/schema.ts";
 export const batchSchema = section({
   timeout: duration("200ms"),
   send_batch_size: int(8192),
+  send_batch_max_size: int(0),
   metadata_keys: texts(),
   metadata_cardinality_limit: int(1000),
 }).check((ctx) => {
-  const { metadata_keys } = ctx.value;
+  const { send_batch_size, send_batch_max_size, metadata_keys } = ctx.value;
+  if (send_batch_max_size > 0 && send_batch_max_size < send_batch_size)
+    ctx.issues.push({
+      code: "custom",
+      input: ctx.value,
+      path: ["send_batch_max_size"],
+      message: `send_batch_max_size must be greater or equal to send_batch_size, got ${send_batch_max_size} and ${send_batch_size}`,
+    });
   const seen = new Set<string>();
   for (const [at, key] of metadata_keys.map((key) => key.toLowerCase()).entries()) {
     if (seen.has(key))

@@ -2,6 +2,7 @@ import type { CallContext, Consumer, Payload } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
 import { concatBatches } from "../../pdata/concat.ts";
 import type { OtlpBatch, Signal } from "../../pdata/payload.ts";
+import { splitBatch } from "../../pdata/split.ts";
 import type { Clock, Timer } from "../../telemetry/clock.ts";
 import type { BatchConfig } from "./config.ts";
 import type { Trigger } from "./telemetry.ts";
@@ -107,7 +108,8 @@ export class Shard<S extends Signal> {
     try {
       const [first, ...rest] = group;
       const whole = concatBatches([first.batch, ...rest.map((waiting) => waiting.batch)]);
-      const parts = [whole];
+      const max = this.#deps.config.send_batch_max_size;
+      const parts = max > 0 ? splitBatch(whole, max) : [whole];
       this.#deps.flushed(trigger, parts);
       const call: CallContext = {
         signal: patience.signal,
