@@ -28,6 +28,17 @@ export function recognize(bytes: Uint8Array): Speech {
 /** A fatal TLS alert, handshake_failure(40): what a TLS client shows instead of a reset connection (RFC 8446, section 6). */
 export const TLS_ALERT = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28]);
 
+/** How long a client that was answered early may go on sending, so that it reads the answer before the connection is reset. */
+export const LINGER_MS = 1000;
+
+/** Sends a last word and closes when the client does, at the latest after LINGER_MS; what it still sends is thrown away. */
+export function endWith(socket: Socket, bytes: string | Uint8Array): void {
+  socket.end(bytes);
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once("close", () => clearTimeout(timer));
+}
+
 /** Who came, for logs. */
 export interface Peer {
   readonly remoteAddress?: string | undefined;

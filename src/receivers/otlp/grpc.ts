@@ -2,7 +2,7 @@
 import type { Signal } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
 import { WireError } from "../../pdata/wire.ts";
-import type { GrpcMethod } from "../../transport/grpc/call.ts";
+import type { GrpcMethod } from "../../transport/grpc/method.ts";
 import { GrpcCode, GrpcError } from "../../transport/grpc/status.ts";
 import type { Intake } from "./intake.ts";
 import { refusal } from "./outcome.ts";

@@ -359,16 +359,22 @@ describe("OtlpReceiver", () => {
     const holder = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => holder.once("listening", resolve));
     undo.push(() => new Promise((resolve) => holder.close(resolve)));
+    const lines: string[] = [];
     const taken = (holder.address() as { port: number }).port;
     const make = otlpReceiverFactory
       .configure({ protocols: { grpc: { endpoint: "127.0.0.1:0" }, http: { endpoint: `127.0.0.1:${taken}` } } })
-      .create(testSettings("otlp"));
+      .create(
+        testSettings("otlp", {
+          logger: createLogger({ level: "warn", encoding: "json", write: (line) => lines.push(line) }),
+        }),
+      );
     const receiver = make({ traces: new RecordingSink<"traces">() }) as OtlpReceiver;
     await expect(receiver.start(new TestHost())).rejects.toThrow(
       new RegExp(
         `^listen tcp 127.0.0.1:${taken}: bind: address already in use; .*receivers::otlp::protocols::http::endpoint`,
       ),
     );
+    expect(lines).toEqual([]);
     await expect(exportGrpc(grpcTarget(receiver), ONE_SPAN)).resolves.toMatchObject({ code: 14 });
   });
 

@@ -5,29 +5,9 @@ import type { Clock, Timer } from "../../telemetry/clock.ts";
 import type { Budget } from "../budget.ts";
 import { decompress, type Encoding, TooLargeError } from "../compression/decompress.ts";
 import { EMPTY_MESSAGE, frame, MessageReader } from "./framing.ts";
-import { errorTrailers, GrpcCode, GrpcError, parseGrpcTimeout } from "./status.ts";
-
-/** What a handler may know of the call it answers. */
-export interface GrpcCall {
-  /** "10.0.0.1:53412"; "" for a Unix socket. */
-  readonly peer: string;
-  /** Request metadata, lower-case keys; only with `includeMetadata`. */
-  readonly metadata: ReadonlyMap<string, readonly string[]> | undefined;
-  /** Aborted when the client went away, its deadline passed, or the server stops. */
-  readonly signal: AbortSignal;
-  /** For a server-streaming method: sends one message. */
-  send(message: Uint8Array): void;
-}
-
-/** A method: takes the (decompressed) request message, gives the response message; throws a GrpcError to fail the call. */
-export type GrpcHandler = (message: Uint8Array, call: GrpcCall) => Promise<Uint8Array> | Uint8Array;
-
-/** A method in the server's table. */
-export interface GrpcMethod {
-  readonly handle: GrpcHandler;
-  /** True: the handler answers with `call.send`, and the call ends when its promise settles. */
-  readonly serverStreaming?: boolean;
-}
+import type { GrpcCall, GrpcMethod } from "./method.ts";
+import { HttpRefusal, judgeRequest } from "./request.ts";
+import { errorTrailers, GrpcCode, GrpcError } from "./status.ts";
 
 /** What a call needs to know of the server and of its connection. */
 export interface CallHost {
@@ -51,13 +31,6 @@ export type Refusal = "in_flight" | "message" | "protocol";
 
 /** How long a client should wait when the server holds as much as it may. */
 const IN_FLIGHT_RETRY_MS = 1000;
-
-/** grpc-encoding -> decoder. The Collector registers the same three; grpc's snappy is the framed format (mostynb/go-grpc-compression). */
-const ENCODINGS: ReadonlyMap<string, Encoding> = new Map([
-  ["gzip", "gzip"],
-  ["zstd", "zstd"],
-  ["snappy", "snappy-framed"],
-]);
 
 const RESPONSE_HEADERS = { ":status": 200, "content-type": "application/grpc" };
 const OK_TRAILERS = { "grpc-status": "0" };
@@ -112,50 +85,20 @@ export class Call implements GrpcCall {
 
   /** Judges the request's headers and starts reading, or answers at once. */
   open(): void {
-    const refusal = this.#judge();
-    if (refusal) {
-      this.#fail(refusal);
+    const judged = judgeRequest(this.#headers, this.#host.methods);
+    if (judged instanceof GrpcError) {
+      this.#fail(judged);
       return;
     }
+    this.#method = judged.method;
+    this.#encoding = judged.encoding;
+    if (judged.timeoutMs !== undefined)
+      this.#deadline = this.#host.clock.after(judged.timeoutMs, () =>
+        this.#fail(new GrpcError(GrpcCode.DEADLINE_EXCEEDED, "context deadline exceeded")),
+      );
     this.#reader = new MessageReader(this.#host.maxMessageBytes);
     this.#stream.on("data", (chunk: Buffer) => this.#read(chunk));
     this.#stream.on("end", () => this.#ended());
-  }
-
-  /** grpc-go's checks, in its order. */
-  #judge(): GrpcError | undefined {
-    const headers = this.#headers;
-    const type = headers["content-type"] ?? "";
-    if (!isGrpc(type))
-      return new HttpRefusal(415, GrpcCode.INVALID_ARGUMENT, `invalid gRPC request content-type ${quote(type)}`);
-    const timeout = headers["grpc-timeout"];
-    const timeoutMs = timeout === undefined ? undefined : parseGrpcTimeout(String(timeout));
-    if (timeout !== undefined && timeoutMs === undefined)
-      return new HttpRefusal(400, GrpcCode.INTERNAL, `malformed grpc-timeout: ${quote(timeout)}`);
-    const verb = headers[":method"];
-    if (verb !== "POST")
-      return new HttpRefusal(
-        405,
-        GrpcCode.INTERNAL,
-        `Received a HEADERS frame with :method ${quote(verb)} which should be POST`,
-      );
-    const path = headers[":path"] ?? "";
-    this.#method = this.#host.methods.get(path);
-    if (!this.#method) return unknownPath(path, this.#host.methods);
-    const encoding = headers["grpc-encoding"];
-    if (encoding !== undefined && encoding !== "identity" && encoding !== "") {
-      this.#encoding = ENCODINGS.get(String(encoding));
-      if (!this.#encoding)
-        return new GrpcError(
-          GrpcCode.UNIMPLEMENTED,
-          `grpc: Decompressor is not installed for grpc-encoding ${quote(encoding)}`,
-        );
-    }
-    if (timeoutMs !== undefined)
-      this.#deadline = this.#host.clock.after(timeoutMs, () =>
-        this.#fail(new GrpcError(GrpcCode.DEADLINE_EXCEEDED, "context deadline exceeded")),
-      );
-    return undefined;
   }
 
   send(message: Uint8Array): void {
@@ -327,44 +270,12 @@ export class Call implements GrpcCall {
   }
 }
 
-/** The request is not gRPC, which an HTTP status says too. */
-class HttpRefusal extends GrpcError {
-  readonly status: number;
-
-  constructor(status: number, code: number, message: string) {
-    super(code, message);
-    this.status = status;
-  }
-}
-
-function quote(value: unknown): string {
-  return JSON.stringify(value ?? "");
-}
-
 function sendOkTrailers(this: ServerHttp2Stream): void {
   this.sendTrailers(OK_TRAILERS);
 }
 
 /** A stream's error is its peer's doing and shows as "close", which every call handles. */
 function ignore(): void {}
-
-/** "application/grpc", alone or with a "+codec" or parameters behind it (grpcutil.ContentSubtype). */
-function isGrpc(type: string): boolean {
-  return /^application\/grpc(?:$|[+;])/i.test(type);
-}
-
-/** grpc-go's words for a path that is not in the table. */
-function unknownPath(path: string, methods: ReadonlyMap<string, GrpcMethod>): GrpcError {
-  const at = path.lastIndexOf("/");
-  if (!path.startsWith("/") || at === 0)
-    return new GrpcError(GrpcCode.UNIMPLEMENTED, `malformed method name: ${quote(path)}`);
-  const service = path.slice(1, at);
-  const known = [...methods.keys()].some((key) => key.startsWith(`/${service}/`));
-  return new GrpcError(
-    GrpcCode.UNIMPLEMENTED,
-    known ? `unknown method ${path.slice(at + 1)} for service ${service}` : `unknown service ${service}`,
-  );
-}
 
 function decompressFailure(error: unknown, limit: number): GrpcError {
   return error instanceof TooLargeError

@@ -1,6 +1,6 @@
 /** grpc.health.v1.Health: what Kubernetes probes, load balancers and clients with client-side health checking ask. */
 import protobuf from "protobufjs/minimal.js";
-import type { GrpcCall, GrpcMethod } from "./call.ts";
+import type { GrpcCall, GrpcMethod } from "./method.ts";
 import { GrpcCode, GrpcError } from "./status.ts";
 
 /** HealthCheckResponse.ServingStatus. */

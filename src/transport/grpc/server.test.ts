@@ -8,8 +8,8 @@ import { FakeClock } from "../../../test/kit/clock.ts";
 import { gate } from "../../../test/kit/gate.ts";
 import { systemClock } from "../../telemetry/clock.ts";
 import { type LogFields, type Logger, silentLogger } from "../../telemetry/logger.ts";
-import type { GrpcCall, GrpcMethod } from "./call.ts";
 import { frame } from "./framing.ts";
+import type { GrpcCall, GrpcMethod } from "./method.ts";
 import { GrpcServer, type GrpcServerOptions } from "./server.ts";
 import { GrpcError } from "./status.ts";
 

@@ -15,13 +15,14 @@ import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
-import { guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
+import { endWith, guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
 import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
-import type { GrpcMethod, Refusal } from "./call.ts";
+import type { Refusal } from "./call.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { Health } from "./health.ts";
 import type { EnforcementPolicy, KeepaliveParameters } from "./keepalive.ts";
+import type { GrpcMethod } from "./method.ts";
 
 /** Bounds that have no key in the Collector's schema. */
 export interface GrpcServerLimits {
@@ -111,7 +112,6 @@ export class GrpcServer {
     limitConnections(this.#server as unknown as Server, options.limits.maxConnections, (peer, message) =>
       this.#turnAway(peer, "connections", message),
     );
-    this.#server.on("error", (error) => options.logger.error("the OTLP/gRPC server failed", { error }));
     this.#server.on("session", (session) => this.#welcome(session));
     this.#server.on("sessionError", () => {});
     this.#server.on("tlsClientError", (error: Error, socket: Socket) => this.#tlsFailed(error, socket));
@@ -131,7 +131,9 @@ export class GrpcServer {
   async listen(): Promise<Bound> {
     const { address, key, transport } = this.#options;
     await this.#tls?.secure(this.#server as unknown as TlsServer);
-    return listen(this.#server as unknown as Server, address, key, transport);
+    const bound = await listen(this.#server as unknown as Server, address, key, transport);
+    this.#server.on("error", (error) => this.#options.logger.error("the OTLP/gRPC server failed", { error }));
+    return bound;
   }
 
   /**
@@ -185,12 +187,13 @@ export class GrpcServer {
         "wrong_door",
         "a client opened TLS on the plain-text OTLP/gRPC port: give the client http:// or insecure: true, or give this receiver protocols::grpc::tls with cert_file and key_file",
       );
-      socket.end(TLS_ALERT);
+      endWith(socket, TLS_ALERT);
     } else if (speech === "http1") {
       this.#turnAway(socket, "wrong_door", `a client sent HTTP/1 to the OTLP/gRPC port; ${httpHint}`);
       const scheme = tls ? " with TLS" : "";
       const body = `This is the OTLP/gRPC port: it speaks HTTP/2${scheme}. ${httpHint}\n`;
-      socket.end(
+      endWith(
+        socket,
         `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
       );
     } else {
@@ -202,11 +205,7 @@ export class GrpcServer {
           : "a client sent something that is neither TLS nor HTTP to the OTLP/gRPC port",
       );
       socket.destroy();
-      return;
     }
-    socket.resume();
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
-    socket.once("close", () => clearTimeout(timer));
   }
 
   #tlsFailed(error: Error, socket: Socket): void {
@@ -223,6 +222,3 @@ export class GrpcServer {
     });
   }
 }
-
-/** How long a turned-away client may take to read its answer. */
-const LINGER_MS = 1000;

@@ -1,6 +1,6 @@
 /** An HTTP server over node:http with the Collector's settings (confighttp.ServerConfig): limits, decompression, CORS, timeouts. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import type { Http2Server } from "node:http2";
 import { createServer as createTlsServer } from "node:https";
 import type { Server as NetServer, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
@@ -9,8 +9,8 @@ import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import type { Encoding } from "../compression/decompress.ts";
-import { guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
-import { encodeGrpcMessage, GrpcCode } from "../grpc/status.ts";
+import { endWith, guardDoor, LINGER_MS, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
+import { grpcElsewhere } from "../grpc/elsewhere.ts";
 import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
 import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import { Cors, type CorsOptions } from "./cors.ts";
@@ -80,8 +80,6 @@ export interface HttpServerOptions {
   readonly onRefused?: (reason: HttpRefusal | "wrong_door" | "connections" | "protocol") => void;
 }
 
-/** How long a client that was answered early may go on sending, so that it reads the answer before the connection is reset. */
-const LINGER_MS = 1000;
 /** TCP keepalive probes start after this much silence, as Go's default. */
 const TCP_KEEPALIVE_MS = 15_000;
 /** How exactly timeouts are kept. */
@@ -96,7 +94,7 @@ export class HttpServer implements ExchangeHost {
   readonly budget: Budget;
   readonly #options: HttpServerOptions;
   readonly #server: Server;
-  readonly #wrongDoorGrpc: Http2Server;
+  readonly #grpcElsewhere: Http2Server;
   readonly #cors: Cors | undefined;
   readonly #throttle: Throttle;
   readonly #closeSilent: () => void;
@@ -139,8 +137,7 @@ export class HttpServer implements ExchangeHost {
     limitConnections(this.#server, options.limits.maxConnections, (peer, message) =>
       this.#turnAway(peer, "connections", message),
     );
-    this.#server.on("error", (error) => options.logger.error("the OTLP/HTTP server failed", { error }));
-    this.#wrongDoorGrpc = this.#makeWrongDoor();
+    this.#grpcElsewhere = grpcElsewhere(`this is the OTLP/HTTP port, which does not speak gRPC; ${options.grpcHint}`);
     this.#closeSilent = guardDoor(
       this.#server as unknown as NetServer,
       options.limits.handshakeTimeoutMs,
@@ -166,7 +163,9 @@ export class HttpServer implements ExchangeHost {
         "The CORS configuration specifies allowed headers but no allowed origins, and is therefore ignored.",
       );
     await this.#tls?.secure(this.#server as unknown as TlsServer);
-    return listen(this.#server, address, key, transport);
+    const bound = await listen(this.#server, address, key, transport);
+    this.#server.on("error", (error) => this.#options.logger.error("the OTLP/HTTP server failed", { error }));
+    return bound;
   }
 
   /** Stops accepting, lets requests in progress be answered, closes; at once when `deadline` aborts. Idempotent. */
@@ -245,9 +244,10 @@ export class HttpServer implements ExchangeHost {
         : error.code === "HPE_HEADER_OVERFLOW"
           ? "431 Request Header Fields Too Large"
           : "400 Bad Request";
-    socket.end(`HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n${status}`);
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
-    socket.once("close", () => clearTimeout(timer));
+    endWith(
+      socket,
+      `HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n${status}`,
+    );
   }
 
   #decide(socket: Socket, speech: Exclude<Speech, "more">, accept: (socket: Socket) => void): void {
@@ -266,7 +266,7 @@ export class HttpServer implements ExchangeHost {
       this.#turnAway(socket, "wrong_door", `a gRPC client came to the OTLP/HTTP port; ${grpcHint}`);
       // HTTP/1 servers keep half-closed connections open; HTTP/2 has no use for them.
       socket.allowHalfOpen = false;
-      this.#wrongDoorGrpc.emit("connection", socket);
+      this.#grpcElsewhere.emit("connection", socket);
       return;
     }
     if (speech === "tls") {
@@ -275,7 +275,7 @@ export class HttpServer implements ExchangeHost {
         "wrong_door",
         "a client opened TLS on the plain-text OTLP/HTTP port: give the client http://, or give this receiver protocols::http::tls with cert_file and key_file",
       );
-      socket.end(TLS_ALERT);
+      endWith(socket, TLS_ALERT);
     } else {
       this.#turnAway(
         socket,
@@ -283,34 +283,8 @@ export class HttpServer implements ExchangeHost {
         "a client spoke plain text to the TLS OTLP/HTTP port: give the client https://",
       );
       // The words of Go's server in this case.
-      socket.end("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
+      endWith(socket, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
     }
-    socket.resume();
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
-    socket.once("close", () => clearTimeout(timer));
-  }
-
-  /** Tells gRPC clients where to go, in their own language: a status they show and do not retry. */
-  #makeWrongDoor(): Http2Server {
-    const server = createHttp2Server();
-    server.on("session", (session) => session.setTimeout(LINGER_MS, () => session.destroy()));
-    server.on("sessionError", () => {});
-    server.on("stream", (stream) => {
-      stream.on("error", () => {});
-      stream.respond(
-        {
-          ":status": 200,
-          "content-type": "application/grpc",
-          "grpc-status": String(GrpcCode.UNIMPLEMENTED),
-          "grpc-message": encodeGrpcMessage(
-            `this is the OTLP/HTTP port, which does not speak gRPC; ${this.#options.grpcHint}`,
-          ),
-        },
-        { endStream: true },
-      );
-      stream.resume();
-    });
-    return server;
   }
 
   #turnAway(peer: Peer, reason: "wrong_door" | "connections", message: string): void {
