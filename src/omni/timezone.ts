@@ -4,11 +4,12 @@ const offsets = new Map<string, number>();
 const formats = new Map<string, Intl.DateTimeFormat>();
 /** Offsets are looked up once a quarter hour and zone: zones change on such borders only. */
 const STEP = 900;
+const OFFSET = /^([+-])(\d\d):(\d\d)$/;
 
 /**
  * How far the zone is ahead of UTC, in seconds, at a local time.
  * @param localAsUtc the local wall time read as if it were UTC, unix seconds
- * @param zone "Local" (the process's zone) or an IANA name; an unknown name is taken for UTC
+ * @param zone "Local" (the process's zone), an IANA name or an offset such as "+08:00"; an unknown name is taken for UTC
  */
 export function zoneOffsetSeconds(localAsUtc: number, zone: string): number {
   const step = Math.floor(localAsUtc / STEP);
@@ -24,6 +25,8 @@ export function zoneOffsetSeconds(localAsUtc: number, zone: string): number {
 
 function lookUp(localAsUtc: number, zone: string): number {
   if (zone === "UTC") return 0;
+  const fixed = OFFSET.exec(zone);
+  if (fixed) return (fixed[1] === "-" ? -1 : 1) * (Number(fixed[2]) * 3600 + Number(fixed[3]) * 60);
   if (zone === "Local" || zone === "") {
     const utc = new Date(localAsUtc * 1000);
     const local = new Date(

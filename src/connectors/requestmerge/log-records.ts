@@ -4,13 +4,11 @@
  * Field numbers: opentelemetry/proto/logs/v1/logs.proto.
  */
 import type { SourceName } from "../../omni/log-table.ts";
+import { withoutRotation } from "../../omni/rotation.ts";
 import { LEN, WireCursor } from "../../pdata/wire.ts";
 
 /** Sources that are kept; agents that send without end new ones find the oldest forgotten. */
 const MOST_SOURCES = 10_000;
-/** What rotation puts behind a log's name: nginx_error.log.1, access.log-20261122, error.log.2.gz. */
-const ROTATED = /(?:\.\d{1,4}|[-.]\d{8}(?:[-.]?\d{2,6})?)(?:\.(?:gz|xz|zst|bz2))?$/;
-
 const NONE = Buffer.alloc(0);
 const FILE_PATH = Buffer.from("log.file.path");
 const CONTINUED = Buffer.from("omni.log.continued");
@@ -102,7 +100,7 @@ export class LogRecords {
   }
 
   #source(resource: ResourceNames, path: string): SourceName {
-    const name = path.replace(ROTATED, "");
+    const name = withoutRotation(path);
     // The instance id names the source only where no path does: a rotated file's may differ from the file's own.
     const sourceKey = `${resource.host}\n${name === "" ? resource.instance : name}`;
     let source = this.#sources.get(sourceKey);

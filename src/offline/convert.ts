@@ -1,0 +1,342 @@
+/** `omnishim convert`: logs in, a file for Jaeger's UI (or OTLP, or an endpoint) out. */
+import { stat } from "node:fs/promises";
+import type { MergeSettings } from "../omni/merge.ts";
+import { textOf } from "../omni/request-id.ts";
+import { decodeTraces } from "../pdata/decode.ts";
+import { Census, type ReplayCounts } from "./census.ts";
+import { layOut } from "./compat/layout.ts";
+import { CompatSummary } from "./compat/summary.ts";
+import { requestText } from "./compat/text.ts";
+import { findLogs } from "./files/find-logs.ts";
+import { Gatherer } from "./gatherer.ts";
+import { Scratch } from "./numbers/scratch.ts";
+import { JaegerFiles } from "./output/jaeger-files.ts";
+import { ENDPOINT_SETTINGS, OtlpEndpoint } from "./output/otlp-endpoint.ts";
+import { OtlpFile } from "./output/otlp-file.ts";
+import type { TraceOutput, WrittenFile } from "./output/output.ts";
+import { EXIT, Problem, reasonOf } from "./problem.ts";
+import { type FileNote, type Progress, ReadingNotes } from "./reading.ts";
+import { REPLAY_SETTINGS, type ReplaySink, replay } from "./replay.ts";
+import { rankValue, type Selection, Selector, Top } from "./select.ts";
+import { Summary } from "./summary/summary.ts";
+import { modelOf, type OfflineTrace, type TracedRequest } from "./trace.ts";
+
+export type ConvertFormat = "jaeger" | "otlp-json" | "otlp-proto";
+
+export interface ConvertOptions {
+  /** A folder with logs, or one log file. */
+  readonly logs: string;
+  /** Undefined sends to `endpoint` only. */
+  readonly out: string | undefined;
+  readonly format: ConvertFormat;
+  readonly endpoint: { readonly url: string; readonly headers: Readonly<Record<string, string>> } | undefined;
+  /** Recorded OTLP to be merged in. */
+  readonly otlp: readonly string[];
+  readonly selection: Selection;
+  /** Requests left out of the statistics at either end. */
+  readonly skip: number;
+  /** log_to_jaeger.py's layout instead of traces. */
+  readonly compat: boolean;
+  /** "auto", "Local", an IANA name or an offset such as "+08:00". */
+  readonly timezone: string;
+  /** Larger Jaeger files are split; 0 never splits. */
+  readonly maxFileBytes: number;
+  /** Changes to REPLAY_SETTINGS. */
+  readonly merge: Partial<MergeSettings>;
+}
+
+/** What was done. */
+export interface ConvertReport extends ReplayCounts {
+  readonly lines: number;
+  readonly bytes: number;
+  readonly logs: number;
+  /** Traces written or sent, summaries not counted. */
+  readonly traces: number;
+  readonly summaries: { readonly traces: number; readonly requests: number; readonly skipped: number };
+  readonly files: readonly WrittenFile[];
+  readonly endpoint:
+    | { readonly url: string; readonly requests: number; readonly retries: number; readonly rejectedSpans: number }
+    | undefined;
+  /** Ids that were asked for and are in no log. */
+  readonly missingIds: readonly string[];
+  readonly skippedFiles: readonly FileNote[];
+  readonly damagedFiles: readonly FileNote[];
+  readonly cutLines: number;
+  /** Traces that came in several parts, because a part was read too late; Jaeger's UI shows one of them only. */
+  readonly partedTraces: number;
+  /** Traces that alone are larger than a file should be. */
+  readonly oversizedTraces: number;
+}
+
+/** A trace waits this long (log time) for latecomers; longer where more requests may belong to it. */
+const GATHER = { lingerMs: 3_000, sharedMs: 60_000, maxSpans: 300_000 };
+
+/**
+ * Converts. Memory does not grow with the logs. Files get their names when all is written; when it fails none is left.
+ * @throws Problem
+ */
+export async function convert(options: ConvertOptions, progress: Progress): Promise<ConvertReport> {
+  checkOptions(options);
+  const found = await findLogs(options.logs, options.timezone);
+  if (found.logs.length === 0 && options.otlp.length === 0)
+    throw new Problem(nothingFound(options.logs, found.skipped), EXIT.nothing);
+  const notes = new ReadingNotes(found.bytes + (await sizeOf(options.otlp)), progress);
+  const scratch = new Scratch();
+  const output = options.compat ? new CompatOutput(options, scratch) : new TraceSelection(options, scratch);
+  const census = new Census((request) => output.placed(request));
+  try {
+    const { lines } = await replay(
+      { logs: found.logs, recordings: options.otlp },
+      { ...REPLAY_SETTINGS, ...options.merge },
+      census,
+      output,
+      notes,
+    );
+    if (census.counts.requests === 0 && options.otlp.length === 0)
+      throw new Problem(nothingFound(options.logs, found.skipped), EXIT.nothing);
+    return {
+      lines,
+      bytes: notes.bytes,
+      logs: found.logs.length,
+      ...(await output.finish()),
+      ...census.counts,
+      skippedFiles: found.skipped,
+      damagedFiles: notes.files,
+      cutLines: notes.cutLines,
+    };
+  } catch (error) {
+    await output.abort();
+    throw error;
+  } finally {
+    progress.clear();
+    scratch.close();
+  }
+}
+
+function checkOptions({ out, endpoint, compat, format, otlp, selection }: ConvertOptions): void {
+  const wrong = (message: string): never => {
+    throw new Problem(message, EXIT.usage);
+  };
+  if (out === undefined && endpoint === undefined) wrong("nowhere to write to: give OUT, or --endpoint URL");
+  if (compat && (format !== "jaeger" || endpoint !== undefined))
+    wrong("--compat is a layout of Jaeger files: it goes with --format jaeger and without --endpoint");
+  if (compat && otlp.length > 0) wrong("--compat has no place for recorded spans: leave --otlp out");
+  const { sinceMs, untilMs } = selection;
+  if (sinceMs !== undefined && untilMs !== undefined && sinceMs >= untilMs) wrong("--since is not before --until");
+}
+
+function nothingFound(path: string, skipped: readonly FileNote[]): string {
+  const left =
+    skipped.length > 0
+      ? ` (${skipped.length} files left out, the first: ${skipped[0]?.path}: ${skipped[0]?.reason})`
+      : "";
+  return `${path}: no request in it${left}. Wanted: Omni Proxy's error log at --log-level info, or its access log, and vLLM's omnilogger files`;
+}
+
+async function sizeOf(paths: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for (const path of paths) {
+    try {
+      bytes += (await stat(path)).size;
+    } catch (error) {
+      throw new Problem(`${path}: cannot be read (${reasonOf(error)})`);
+    }
+  }
+  return bytes;
+}
+
+type Finished = Pick<
+  ConvertReport,
+  "traces" | "summaries" | "files" | "endpoint" | "missingIds" | "partedTraces" | "oversizedTraces"
+>;
+
+/** The requests of a replay on their way to where traces are written. */
+interface Selecting extends ReplaySink {
+  placed(request: Parameters<ReplaySink["request"]>[0]): void;
+  finish(): Promise<Finished>;
+  abort(): Promise<void>;
+}
+
+class TraceSelection implements Selecting {
+  readonly #selector: Selector;
+  readonly #gatherer: Gatherer;
+  readonly #summary: Summary;
+  readonly #rank: Selection["top"];
+  readonly #top: Top<OfflineTrace> | undefined;
+  readonly #files: JaegerFiles | OtlpFile | undefined;
+  readonly #endpoint: OtlpEndpoint | undefined;
+  readonly #outputs: readonly TraceOutput[];
+  readonly #version: string;
+  readonly #url: string;
+  #traces = 0;
+
+  constructor(options: ConvertOptions, scratch: Scratch) {
+    this.#selector = new Selector(options.selection);
+    this.#summary = new Summary(scratch, options.skip);
+    this.#rank = options.selection.top;
+    this.#top = this.#rank && new Top(this.#rank.count);
+    this.#version = options.merge.names?.version ?? "";
+    this.#gatherer = new Gatherer(GATHER, (trace) => this.#gathered(trace));
+    this.#endpoint = options.endpoint && new OtlpEndpoint({ ...ENDPOINT_SETTINGS, ...options.endpoint });
+    this.#url = options.endpoint?.url ?? "";
+    this.#files = filesOf(options);
+    this.#outputs = [this.#files, this.#endpoint].filter((output) => output !== undefined);
+  }
+
+  request(...[request, figures, groups, rest]: Parameters<ReplaySink["request"]>): void {
+    const startUs = request.startUs() ?? 0;
+    if (!this.#selector.inTime(startUs)) {
+      this.#gatherer.leaveOut(request);
+      return;
+    }
+    const traced: TracedRequest | undefined = rest
+      ? undefined
+      : {
+          id: textOf(request.fullId ?? request.id ?? ""),
+          rootSpanId: request.identity?.rootSpanId ?? "",
+          startUs,
+          figures,
+        };
+    this.#gatherer.request(
+      request,
+      traced,
+      groups.map((group) => modelOf(group, this.#version)),
+    );
+  }
+
+  placed(request: Parameters<ReplaySink["request"]>[0]): void {
+    this.#gatherer.awaits(request);
+  }
+
+  spans(bytes: Uint8Array): void {
+    this.#gatherer.spans(decodeTraces(bytes));
+  }
+
+  tick(nowMs: number): Promise<void> | undefined {
+    this.#gatherer.tick(nowMs);
+    const waits = this.#outputs.flatMap((output) => output.ready() ?? []);
+    return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined);
+  }
+
+  async finish(): Promise<Finished> {
+    this.#gatherer.finish();
+    for (const trace of this.#top?.items() ?? []) this.#write(trace);
+    if (this.#traces === 0 && this.#selector.narrows) throw new Problem(nothingSelected(this.#selector), EXIT.nothing);
+    const summaries = this.#summary.traces();
+    const files: WrittenFile[] = [];
+    for (const output of this.#outputs) files.push(...(await output.finish(summaries)));
+    return {
+      traces: this.#traces,
+      summaries: { traces: summaries.length, requests: this.#summary.requests, skipped: this.#summary.skipped },
+      files,
+      endpoint: this.#endpoint && {
+        url: this.#url,
+        requests: this.#endpoint.sent,
+        retries: this.#endpoint.retries,
+        rejectedSpans: this.#endpoint.rejectedSpans,
+      },
+      missingIds: this.#selector.missing,
+      partedTraces: this.#gatherer.parted,
+      oversizedTraces: this.#files instanceof JaegerFiles ? this.#files.oversized : 0,
+    };
+  }
+
+  async abort(): Promise<void> {
+    for (const output of this.#outputs) await output.abort();
+  }
+
+  #gathered(trace: OfflineTrace): void {
+    this.#summary.add(trace);
+    if (!this.#selector.wants(trace)) return;
+    if (!this.#top || !this.#rank) {
+      this.#write(trace);
+      return;
+    }
+    const value = rankValue(trace.requests, this.#rank.by);
+    if (value !== undefined) this.#top.add(trace, value);
+  }
+
+  #write(trace: OfflineTrace): void {
+    this.#traces++;
+    for (const output of this.#outputs) output.write(trace);
+  }
+}
+
+function filesOf({ out, format, maxFileBytes }: ConvertOptions): JaegerFiles | OtlpFile | undefined {
+  if (out === undefined) return undefined;
+  return format === "jaeger" ? new JaegerFiles(out, maxFileBytes) : new OtlpFile(out, format);
+}
+
+function nothingSelected(selector: Selector): string {
+  return selector.missing.length > 0
+    ? `none of the requests that were asked for is in the logs: ${selector.missing.join(", ")}`
+    : "no request is left of those in the logs: look at --since, --until and --top";
+}
+
+/** --compat: a request's text is made when it is finished; recorded spans have no place in it. */
+class CompatOutput implements Selecting {
+  readonly #selector: Selector;
+  readonly #summary: CompatSummary;
+  readonly #rank: Selection["top"];
+  readonly #top: Top<string> | undefined;
+  readonly #files: JaegerFiles;
+  #traces = 0;
+
+  constructor(options: ConvertOptions, scratch: Scratch) {
+    this.#selector = new Selector(options.selection);
+    this.#summary = new CompatSummary(scratch, options.skip);
+    this.#rank = options.selection.top;
+    this.#top = this.#rank && new Top(this.#rank.count);
+    this.#files = new JaegerFiles(options.out as string, options.maxFileBytes);
+  }
+
+  request(...[request, figures, , rest]: Parameters<ReplaySink["request"]>): void {
+    const startUs = request.startUs() ?? 0;
+    if (rest || !request.identity || !this.#selector.inTime(startUs)) return;
+    const { traceId, rootSpanId } = request.identity;
+    const id = textOf(request.fullId ?? request.id ?? "");
+    const spans = layOut(request, id);
+    if (spans.length === 0) return;
+    if (figures.verdict.outcome === "ok") this.#summary.add(traceId, startUs, spans);
+    const requests: TracedRequest[] = [{ id, rootSpanId, startUs, figures }];
+    if (!this.#selector.wants({ traceId, requests })) return;
+    const text = requestText(traceId, id, spans);
+    if (!this.#top || !this.#rank) {
+      this.#write(text);
+      return;
+    }
+    const value = rankValue(requests, this.#rank.by);
+    if (value !== undefined) this.#top.add(text, value);
+  }
+
+  placed(): void {}
+  spans(): void {}
+
+  tick(): Promise<void> | undefined {
+    return this.#files.ready();
+  }
+
+  async finish(): Promise<Finished> {
+    for (const text of this.#top?.items() ?? []) this.#write(text);
+    if (this.#traces === 0 && this.#selector.narrows) throw new Problem(nothingSelected(this.#selector), EXIT.nothing);
+    const summaries = this.#summary.texts();
+    return {
+      traces: this.#traces,
+      summaries: { traces: summaries.length, requests: this.#summary.requests, skipped: this.#summary.skipped },
+      files: await this.#files.finishTexts(summaries),
+      endpoint: undefined,
+      missingIds: this.#selector.missing,
+      partedTraces: 0,
+      oversizedTraces: this.#files.oversized,
+    };
+  }
+
+  abort(): Promise<void> {
+    return this.#files.abort();
+  }
+
+  #write(text: string): void {
+    this.#traces++;
+    this.#files.writeText(text);
+  }
+}
