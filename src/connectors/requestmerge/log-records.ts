@@ -87,11 +87,7 @@ export class LogRecords {
   #sourceOf(resource: ResourceNames, bytes: Buffer, pair: WireCursor): SourceName | undefined {
     if (!pair.next() || !isField(pair, 2)) return undefined;
     const { valueStart, valueEnd } = pair;
-    const same =
-      this.#lastResource === resource &&
-      this.#lastPath.length === valueEnd - valueStart &&
-      this.#lastPath.compare(bytes, valueStart, valueEnd) === 0;
-    if (same && this.#last) return this.#last;
+    if (this.#last && this.#lastResource === resource && isText(bytes, pair, this.#lastPath)) return this.#last;
     this.#lastResource = resource;
     this.#lastPath = Buffer.from(bytes.subarray(valueStart, valueEnd));
     const value = new WireCursor(bytes, valueStart, valueEnd);
@@ -118,9 +114,11 @@ function isField(cursor: WireCursor, field: number): boolean {
 }
 
 function isText(bytes: Buffer, cursor: WireCursor, text: Buffer): boolean {
-  return (
-    cursor.valueEnd - cursor.valueStart === text.length && text.compare(bytes, cursor.valueStart, cursor.valueEnd) === 0
-  );
+  const { valueStart, valueEnd } = cursor;
+  if (valueEnd - valueStart !== text.length) return false;
+  // From the end: keys of one family differ there. A loop, because the texts are short.
+  for (let i = text.length - 1; i >= 0; i--) if (bytes[valueStart + i] !== text[i]) return false;
+  return true;
 }
 
 function readResource(bytes: Buffer, from: number, to: number): ResourceNames {
