@@ -38,7 +38,7 @@ module.exports = {
       name: "sending-imports",
       severity: "error",
       from: { path: "^src/sending/" },
-      to: { path: "^src/", pathNot: "^src/(sending|pdata|telemetry|config)/|^src/kernel/(api|errors|id)" },
+      to: { path: "^src/", pathNot: "^src/(sending|pdata|telemetry|config)/|^src/kernel/(api|errors|id|storage)" },
     },
     {
       name: "component-not-component",
