@@ -5,6 +5,7 @@ import { fileExporterFactory } from "./exporters/file/factory.ts";
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import { otlpGrpcExporterFactory } from "./exporters/otlp/factory.ts";
 import { otlpHttpExporterFactory } from "./exporters/otlphttp/factory.ts";
+import { fileStorageExtensionFactory } from "./extensions/filestorage/factory.ts";
 import { healthCheckExtensionFactory } from "./extensions/healthcheck/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
 import { batchProcessorFactory } from "./processors/batch/factory.ts";
@@ -24,5 +25,5 @@ export const factories: Factories = {
     otlpHttpExporterFactory,
   ],
   connectors: [requestMergeConnectorFactory],
-  extensions: [healthCheckExtensionFactory],
+  extensions: [fileStorageExtensionFactory, healthCheckExtensionFactory],
 };

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { ConfigErrors, type ConfigIssue } from "../kernel/errors.ts";
+import { parseId } from "../kernel/id.ts";
 import { closest } from "./suggest.ts";
 
 export { z } from "zod";
@@ -206,6 +207,21 @@ export function text(): z.ZodString;
 export function text(fallback?: string) {
   const base = z.string({ error: (issue) => expected("string", issue.input) });
   return fallback === undefined ? base : base.default(fallback);
+}
+
+/** The id of an extension ("file_storage/queue"); undefined when absent or null. Whether there is one is checked later, by `Configured.extensions`. */
+export function extensionId() {
+  return z
+    .codec(z.unknown(), z.string({ error: (issue) => expected("string", issue.input) }).optional(), {
+      decode: (value) => (value ?? undefined) as never,
+      encode: (value) => value as unknown,
+    })
+    .check((ctx) => {
+      if (ctx.value === undefined) return;
+      const id = parseId(ctx.value);
+      if (typeof id === "string") ctx.issues.push({ code: "custom", input: ctx.value, message: id });
+    })
+    .optional();
 }
 
 /** One of these words. */

@@ -1,11 +1,13 @@
 import type { CallContext, Component, Consumer, Consumers, Host, Settings } from "../kernel/api.ts";
 import { ConsumeError } from "../kernel/errors.ts";
+import { storageOf } from "../kernel/storage.ts";
 import type { OtlpBatch, Signal } from "../pdata/payload.ts";
+import { DurableStorage } from "./durable.ts";
 import { SendingQueue } from "./queue.ts";
 import type { QueueConfig } from "./queue-config.ts";
 import { type RetryConfig, withRetry } from "./retry.ts";
 import { type AnyBatch, linkAbort, orAborted, type Sender } from "./sender.ts";
-import { emptyLoad, MemoryStorage } from "./storage.ts";
+import { emptyLoad, MemoryStorage, type QueueStorage } from "./storage.ts";
 import { SendingTelemetry } from "./telemetry.ts";
 import { withTimeout } from "./timeout.ts";
 
@@ -72,7 +74,7 @@ class HelpedExporter implements Component {
     if (this.#started) return;
     this.#started = true;
     await this.#options.open?.(host);
-    for (const line of this.#lines.values()) await line.start();
+    for (const line of this.#lines.values()) await line.start(host);
   }
 
   shutdown(deadline: AbortSignal): Promise<void> {
@@ -94,6 +96,7 @@ class Line implements Consumer<Signal> {
   /** Calls under way without a queue; shutdown waits for them. */
   readonly #direct = new Set<Promise<void>>();
   readonly #abort = new AbortController();
+  #host: Host | undefined;
   #failed: { items: number; lastError: ConsumeError | undefined } = { items: 0, lastError: undefined };
 
   constructor(options: ExporterOptions, signal: Signal) {
@@ -106,20 +109,36 @@ class Line implements Consumer<Signal> {
         stopping: this.#stopping.signal,
         onRetry: (error, delayMs) => telemetry.retrying(error, delayMs),
       });
-    this.#send = telemetry.counting(send);
     this.#telemetry = telemetry;
-    if (!options.queue?.enabled) return;
-    this.#queue = new SendingQueue(options.queue, {
+    const queue = options.queue?.enabled ? options.queue : undefined;
+    this.#send = telemetry.counting(send, (error) => this.#queue?.isKept(error) ?? false);
+    if (!queue) return;
+    this.#queue = new SendingQueue(queue, {
       clock,
-      storage: new MemoryStorage(),
+      storage: this.#storage(options, queue, signal),
       send: this.#send,
+      triesAgain: options.retry?.enabled === true,
       onRefused: (batch) => telemetry.enqueueFailed(batch),
-      onDropped: (error, items) => this.#dropped(error, items),
+      onDropped: (error, batch) => this.#dropped(error, batch.items),
+      onLost: (items) => telemetry.unreadable(items),
     });
     telemetry.watchQueue(this.#queue);
   }
 
-  async start(): Promise<void> {
+  #storage({ settings }: ExporterOptions, queue: QueueConfig, signal: Signal): QueueStorage {
+    const { storage } = queue;
+    if (storage === undefined) return new MemoryStorage();
+    return new DurableStorage({
+      signal,
+      clock: settings.clock,
+      openLog: () =>
+        storageOf(this.#host as Host, storage).openLog({ kind: "exporter", id: settings.id, purpose: signal }),
+      onReadError: (error) => this.#telemetry.readFailed(error),
+    });
+  }
+
+  async start(host: Host): Promise<void> {
+    this.#host = host;
     await this.#queue?.start();
   }
 
@@ -157,6 +176,7 @@ class Line implements Consumer<Signal> {
       return direct;
     });
     const unsent = (await this.#queue?.shutdown(deadline)) ?? emptyLoad;
-    this.#telemetry.stopped(unsent, this.#failed);
+    if (this.#queue?.isDurable) this.#telemetry.kept(unsent);
+    else this.#telemetry.stopped(unsent, this.#failed);
   }
 }

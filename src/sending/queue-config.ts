@@ -1,5 +1,5 @@
 /** `sending_queue`: the Collector's keys, defaults and checks (exporterhelper/internal/queuebatch/config.go). */
-import { bool, duration, int, oneOf, presence, section, type z } from "../config/schema.ts";
+import { bool, duration, extensionId, int, oneOf, presence, section, type z } from "../config/schema.ts";
 
 /** What `queue_size` counts. */
 const sizers = ["requests", "items", "bytes"] as const;
@@ -14,7 +14,8 @@ const batch = presence({
 
 /**
  * The section `sending_queue`. `batch.sizer` is that of the queue when left out, or items where that one counts
- * requests. A durable queue (`storage`) and `batch::partition` are not among the keys as long as they do not exist.
+ * requests. `storage` names a file_storage, which makes the queue durable. `batch::partition` is not among the keys as long
+ * as it does not exist.
  */
 export const queueSchema = section({
   enabled: bool(true),
@@ -23,9 +24,17 @@ export const queueSchema = section({
   sizer: oneOf(sizers, "requests"),
   block_on_overflow: bool(false),
   wait_for_result: bool(false),
+  storage: extensionId(),
   batch,
 }).check((ctx) => {
-  const { sizer, queue_size, batch: group } = ctx.value;
+  const { sizer, queue_size, batch: group, storage, wait_for_result } = ctx.value;
+  if (storage !== undefined && wait_for_result)
+    ctx.issues.push({
+      code: "custom",
+      input: ctx.value,
+      path: ["wait_for_result"],
+      message: "`wait_for_result` is not supported with a persistent queue configured with `storage`",
+    });
   if (!group) return;
   const issue = (key: string, message: string): void => {
     ctx.issues.push({ code: "custom", input: ctx.value, path: ["batch", key], message });
@@ -43,4 +52,11 @@ export type QueueConfig = z.output<typeof queueSchema>;
 /** In what unit `batch.min_size` and `batch.max_size` are. */
 export function batchSizer(config: Pick<QueueConfig, "sizer" | "batch">): "items" | "bytes" {
   return config.batch?.sizer ?? (config.sizer === "bytes" ? "bytes" : "items");
+}
+
+/** For `Configured.extensions`: the file_storage that the queue in the section `sending_queue` needs. */
+export function queueExtensions(queue: QueueConfig | undefined): readonly { path: readonly string[]; id: string }[] {
+  return queue?.enabled && queue.storage !== undefined
+    ? [{ path: ["sending_queue", "storage"], id: queue.storage }]
+    : [];
 }

@@ -35,8 +35,10 @@ async function started(over: object, send: Sender, clock = new FakeClock()) {
     clock,
     storage: new MemoryStorage(),
     send,
+    triesAgain: true,
     onRefused: (batch) => refused.push(batch),
-    onDropped: (error, items) => dropped.push({ error, items }),
+    onDropped: (error, batch) => dropped.push({ error, items: batch.items }),
+    onLost: () => {},
   });
   await queue.start();
   return { queue, dropped, refused, clock };
@@ -70,7 +72,11 @@ describe("queueSchema", () => {
       { sizer: "items", queue_size: 100, batch: {} },
       "batch::min_size: `min_size` (8192) must be less than or equal to `queue_size` (100)",
     ],
-    [{ storage: "file_storage" }, "storage: '' has invalid keys: storage"],
+    [{ storage: "file storage" }, 'storage: in "file storage" id: invalid character(s) in type "file storage"'],
+    [
+      { storage: "file_storage", wait_for_result: true },
+      "wait_for_result: `wait_for_result` is not supported with a persistent queue configured with `storage`",
+    ],
   ])("refuses %j", (over, message) => {
     expect(() => config(over)).toThrow(message);
   });
@@ -232,8 +238,10 @@ describe("SendingQueue", () => {
       clock: new FakeClock(),
       storage: new MemoryStorage(),
       send: new Held().send,
+      triesAgain: true,
       onRefused() {},
       onDropped() {},
+      onLost() {},
     });
     expect(await queue.shutdown(patient)).toEqual({ requests: 0, items: 0, bytes: 0 });
   });

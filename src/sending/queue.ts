@@ -12,16 +12,24 @@ const UNAVAILABLE = 14;
 /** When a sender may come again after a full queue. Short, because SDKs give a whole export 10 s. */
 const FULL_RETRY_AFTER_MS = 1000;
 
+/** How long a durable batch rests that all its tries could not deliver; others go first. */
+const SHORTEST_PAUSE_MS = 1000;
+const LONGEST_PAUSE_MS = 60_000;
+
 /** What a queue needs besides its configuration. */
 export interface QueueDeps {
   readonly clock: Clock;
   readonly storage: QueueStorage;
   /** Delivers one request or gives up on it for good; the queue does not ask again. */
   readonly send: Sender;
+  /** Whether a durable batch that a peer refused for now is kept and tried again; if not, it is dropped as in memory. */
+  readonly triesAgain: boolean;
   /** Told of each batch that was not taken. */
   onRefused(batch: AnyBatch): void;
-  /** Told of each group that `send` gave up on, unless somebody waits for the result. */
-  onDropped(error: ConsumeError, items: number): void;
+  /** Told of each group that `send` gave up on for good, unless somebody waits for the result. */
+  onDropped(error: ConsumeError, batch: AnyBatch): void;
+  /** Told of each accepted batch that the storage cannot give back. */
+  onLost(items: number): void;
 }
 
 /** A batch that waits for room. */
@@ -52,6 +60,8 @@ export class SendingQueue {
   #draining = false;
   #consumers: Promise<void>[] = [];
   #turn: Promise<unknown> = Promise.resolve();
+  /** A peer was away while draining: what is durable is not tried any more in this run. */
+  #isLeaving = false;
   /** Grows with each batch that came: tells a reader that one came while it was looking. */
   #arrivals = 0;
   #wake: (() => void) | undefined;
@@ -71,9 +81,29 @@ export class SendingQueue {
     return this.#config.queue_size;
   }
 
+  /** What is not delivered when the process stops is kept for the next run. */
+  get isDurable(): boolean {
+    return this.#deps.storage.isDurable;
+  }
+
+  /** Whether a batch that `send` failed to deliver stays in the queue. */
+  isKept(failure: ConsumeError): boolean {
+    return (
+      this.isDurable &&
+      failure.disposition === "retryable" &&
+      (this.#deps.triesAgain || this.#draining || this.#abort.signal.aborted)
+    );
+  }
+
   /** Opens the storage and begins to send. */
   async start(): Promise<void> {
-    const left = await this.#deps.storage.open();
+    const left = await this.#deps.storage.open({
+      ready: () => this.#arrived(),
+      lost: (load) => {
+        this.#release(load[this.#config.sizer]);
+        this.#deps.onLost(load.items);
+      },
+    });
     this.#size += left[this.#config.sizer];
     this.#consumers = Array.from({ length: this.#config.num_consumers }, () => this.#consume());
   }
@@ -132,14 +162,19 @@ export class SendingQueue {
       throw error;
     } finally {
       this.#entering--;
-      this.#arrivals++;
-      this.#wake?.();
+      this.#arrived();
     }
+  }
+
+  #arrived(): void {
+    this.#arrivals++;
+    this.#wake?.();
   }
 
   /**
    * Refuses new batches and sends those it has, until done or until `deadline` aborts.
-   * @returns what could not be sent and is lost with the storage.
+   * A durable storage keeps what a peer that is away does not take; the rest is not tried then.
+   * @returns what could not be sent: lost, or kept where the storage is durable.
    */
   async shutdown(deadline: AbortSignal): Promise<QueueLoad> {
     this.#draining = true;
@@ -152,10 +187,10 @@ export class SendingQueue {
       this.#wake?.();
       return drained;
     });
-    const lost = await this.#deps.storage.close();
+    const left = await this.#deps.storage.close();
     for (const settle of this.#waitingForResult.values()) settle(stopping);
     this.#waitingForResult.clear();
-    return lost;
+    return left;
   }
 
   async #consume(): Promise<void> {
@@ -190,7 +225,7 @@ export class SendingQueue {
   /** Waits for an entry until the monotonic time `until`. */
   async #next(until: number): Promise<QueueEntry | undefined> {
     for (;;) {
-      if (this.#abort.signal.aborted) return undefined;
+      if (this.#abort.signal.aborted || this.#isLeaving) return undefined;
       const seen = this.#arrivals;
       const entry = await this.#deps.storage.take();
       if (entry || (this.#draining && this.#entering === 0)) return entry;
@@ -215,25 +250,31 @@ export class SendingQueue {
   async #deliver(entries: readonly [QueueEntry, ...QueueEntry[]]): Promise<void> {
     const [first, ...rest] = entries;
     const whole = concatBatches([first.batch, ...rest.map((entry) => entry.batch)]);
-    const { batch } = this.#config;
+    const { batch, wait_for_result } = this.#config;
     const parts = batch && batch.max_size > 0 ? splitBySize(whole, batch.max_size, batchSizer(this.#config)) : [whole];
     let failure: ConsumeError | undefined;
-    let dropped = 0;
     for (const part of parts) {
       try {
         await this.#deps.send(part, this.#abort.signal);
       } catch (error) {
         failure = ConsumeError.from(error);
-        dropped += part.items;
+        if (this.isKept(failure)) return this.#keep(entries, failure);
+        if (!wait_for_result) this.#deps.onDropped(failure, part);
       }
     }
-    if (failure && !this.#config.wait_for_result) this.#deps.onDropped(failure, dropped);
     for (const entry of entries) {
       entry.done();
       this.#release(sizeOf(entry.batch, this.#config.sizer));
       this.#waitingForResult.get(entry.batch)?.(failure);
       this.#waitingForResult.delete(entry.batch);
     }
+  }
+
+  /** Puts durable batches back; parts that were delivered come twice then. */
+  #keep(entries: readonly QueueEntry[], failure: ConsumeError): void {
+    if (this.#draining) this.#isLeaving = true;
+    const pause = Math.min(Math.max(failure.retryAfterMs ?? 0, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
+    for (const entry of entries) entry.later(pause);
   }
 
   #resultOf(batch: AnyBatch, signal: AbortSignal | undefined): Promise<void> {

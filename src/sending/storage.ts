@@ -13,12 +13,24 @@ export interface QueueEntry {
   readonly batch: AnyBatch;
   /** Its fate is settled: the peer has it, or it was refused for good and counted. It may be forgotten. */
   done(): void;
+  /** It could not be delivered now: it comes again, as the last, after `ms` at the earliest. */
+  later(ms: number): void;
 }
 
-/** First in, first out. Calls of `take` never overlap; `put` and `done` come at any time. */
+/** What a storage tells its queue. */
+export interface StorageListener {
+  /** Something can be taken that could not before, without a `put`. */
+  ready(): void;
+  /** A batch that was accepted cannot be read any more; it will not be given. */
+  lost(load: QueueLoad): void;
+}
+
+/** First in, first out. Calls of `take` never overlap; all others come at any time. */
 export interface QueueStorage {
+  /** What is not done outlives the process, so nothing is given up because the process stops or a peer is away. */
+  readonly isDurable: boolean;
   /** Makes ready. Resolves to what an earlier run left behind, which `take` gives first. */
-  open(): Promise<QueueLoad>;
+  open(listener: StorageListener): Promise<QueueLoad>;
   /**
    * Resolves when the batch is as safe as this storage makes it: that is when the sender gets its answer.
    * @throws ConsumeError when it could not be kept; then nothing of it was.
@@ -26,7 +38,7 @@ export interface QueueStorage {
   put(batch: AnyBatch): Promise<void>;
   /** The oldest batch that nobody took, the very object when `put` gave it in this run; undefined when there is none. */
   take(): Promise<QueueEntry | undefined>;
-  /** Frees everything. Resolves to what is lost by it: all that was not `done`, or nothing where it survives. */
+  /** Frees everything. Resolves to what was not `done`: that is lost, or kept for the next run where it is durable. */
   close(): Promise<QueueLoad>;
 }
 
@@ -40,11 +52,14 @@ export function addLoad(load: QueueLoad, batch: AnyBatch): QueueLoad {
 
 /** Keeps batches in memory: they are safe as long as the process lives. */
 export class MemoryStorage implements QueueStorage {
+  readonly isDurable = false;
+  #listener: StorageListener | undefined;
   #waiting: (AnyBatch | undefined)[] = [];
   /** Where the oldest one is; the slots before it are free, and are cut off now and then. */
   #head = 0;
 
-  async open(): Promise<QueueLoad> {
+  async open(listener: StorageListener): Promise<QueueLoad> {
+    this.#listener = listener;
     return emptyLoad;
   }
 
@@ -60,7 +75,14 @@ export class MemoryStorage implements QueueStorage {
       this.#waiting = this.#waiting.slice(this.#head);
       this.#head = 0;
     }
-    return { batch, done() {} };
+    return {
+      batch,
+      done() {},
+      later: () => {
+        this.#waiting.push(batch);
+        this.#listener?.ready();
+      },
+    };
   }
 
   async close(): Promise<QueueLoad> {

@@ -1,7 +1,7 @@
 /** What every exporter measures and says: the Collector's metric names (exporterhelper/metadata.yaml) and log messages. */
 import { formatDuration } from "../config/schema.ts";
 import type { Settings } from "../kernel/api.ts";
-import type { ConsumeError } from "../kernel/errors.ts";
+import { ConsumeError } from "../kernel/errors.ts";
 import { formatId } from "../kernel/id.ts";
 import type { Signal } from "../pdata/payload.ts";
 import { Throttle } from "../telemetry/throttle.ts";
@@ -47,16 +47,21 @@ export class SendingTelemetry {
     this.#count("enqueue_failed", 0);
   }
 
-  /** Counts what became of each request, once, after all its retries. The outcome never comes later than an abort. */
-  counting(next: Sender): Sender {
+  /**
+   * Counts what became of each request, once, after all its retries. The outcome never comes later than an abort.
+   * @param isKept whether a failure leaves the batch in its queue, so that it has not failed yet
+   */
+  counting(next: Sender, isKept: (error: ConsumeError) => boolean): Sender {
     return async (batch, signal) => {
       this.#inFlight++;
       try {
         await orAborted(next(batch, signal), signal);
         this.#count("sent", batch.items);
       } catch (error) {
-        this.#count("send_failed", batch.items);
-        throw error;
+        const failure = ConsumeError.from(error);
+        if (isKept(failure)) this.#stillWaiting(failure);
+        else this.#count("send_failed", batch.items);
+        throw failure;
       } finally {
         this.#inFlight--;
       }
@@ -87,6 +92,44 @@ export class SendingTelemetry {
       data_type: this.#signal,
       ...(passed.held > 0 ? { unlogged_failures: passed.held } : {}),
     });
+  }
+
+  /** A durable batch was given up for now. */
+  #stillWaiting(error: ConsumeError): void {
+    const passed = this.#throttle.pass("kept");
+    if (passed)
+      this.#settings.logger.warn("Exporting failed for now. The data stays in the durable queue and is tried again.", {
+        error,
+        data_type: this.#signal,
+        ...(passed.held > 0 ? { unlogged_failures: passed.held } : {}),
+      });
+  }
+
+  /** A batch that was accepted cannot be read from its storage: `items` are lost. The storage has said where it stood. */
+  unreadable(items: number): void {
+    this.#count("send_failed", items);
+    this.#settings.logger.error("Stored data is damaged. Dropping it.", {
+      dropped_items: items,
+      data_type: this.#signal,
+    });
+  }
+
+  /** Reading from the storage failed; it is tried again. */
+  readFailed(error: unknown): void {
+    if (this.#throttle.pass("read"))
+      this.#settings.logger.error("Stored data cannot be read just now. Trying again.", {
+        error,
+        data_type: this.#signal,
+      });
+  }
+
+  /** The exporter stops, and a durable queue keeps `left` for the next run. */
+  kept(left: QueueLoad): void {
+    if (left.items === 0) return;
+    this.#settings.logger.info(
+      `Stopped before everything was sent: ${left.items} ${WORDS[this.#signal]} stay in the storage and are sent after the next start.`,
+      { requests: left.requests, data_type: this.#signal },
+    );
   }
 
   /** The exporter stops. `unsent` was in the queue and never tried; `failed` was tried a last time. */

@@ -1,6 +1,7 @@
 import { decodeSection } from "../../config/schema.ts";
 import type { ExporterFactory } from "../../kernel/api.ts";
 import { createExporter } from "../../sending/exporter.ts";
+import { queueExtensions } from "../../sending/queue-config.ts";
 import { otlpGrpcSchema } from "./config.ts";
 import { OtlpGrpcSender } from "./otlp.ts";
 
@@ -15,6 +16,7 @@ export const otlpGrpcExporterFactory: ExporterFactory = {
     const { config, effective } = decodeSection(otlpGrpcSchema, section);
     return {
       effective,
+      extensions: queueExtensions(config.sending_queue),
       create(settings) {
         const sender = new OtlpGrpcSender(config, settings);
         return createExporter({

@@ -1,6 +1,7 @@
 import { decodeSection } from "../../config/schema.ts";
 import type { ExporterFactory } from "../../kernel/api.ts";
 import { createExporter } from "../../sending/exporter.ts";
+import { queueExtensions } from "../../sending/queue-config.ts";
 import { otlpHttpSchema } from "./config.ts";
 import { OtlpHttpSender } from "./otlphttp.ts";
 
@@ -15,6 +16,7 @@ export const otlpHttpExporterFactory: ExporterFactory = {
     const { config, effective } = decodeSection(otlpHttpSchema, section);
     return {
       effective,
+      extensions: queueExtensions(config.sending_queue),
       create(settings) {
         const sender = new OtlpHttpSender(config, settings);
         return createExporter({

@@ -3,7 +3,7 @@
  * unlike a file with a pid in it it is never stale for long, and it holds between containers that share a volume. It
  * answers with the pid of its owner.
  */
-import { open, rename, rm, stat } from "node:fs/promises";
+import { lstat, open, rename, rm, stat } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import type { Clock } from "../../telemetry/clock.ts";
 import { sleep } from "../../telemetry/clock.ts";
@@ -55,7 +55,12 @@ export async function lockDirectory(directory: string, timeoutMs: number, clock:
     }
   } catch (error) {
     await place.release();
-    throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new Error(
+      `directory: cannot lock ${directory} (${message}): it must be on a file system that has Unix sockets, such as a local disk`,
+      { cause: error },
+    );
   }
 }
 
@@ -110,6 +115,8 @@ function ownerOf(path: string): Promise<string | undefined> {
  * once more: when another process has put its own there in between, it gets it back.
  */
 async function removeStale(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found && !found.isSocket()) throw new Error(`${path} is in the way: it is no lock of this program; move it away`);
   const aside = `${path}.${process.pid}`;
   try {
     await rename(path, aside);

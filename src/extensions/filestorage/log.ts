@@ -194,6 +194,7 @@ export class SegmentLog implements RecordLog {
   }
 
   async #remove(segment: Segment): Promise<void> {
+    if (!this.#segments.delete(segment)) return;
     try {
       await segment.remove();
     } catch (error) {
@@ -205,7 +206,6 @@ export class SegmentLog implements RecordLog {
         },
       );
     }
-    this.#segments.delete(segment);
     this.#parts.budget.give(segment.budgeted);
   }
 }
