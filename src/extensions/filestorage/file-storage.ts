@@ -9,7 +9,8 @@ import { Budget } from "./budget.ts";
 import type { FileStorageConfig } from "./config.ts";
 import { diskFolder, type Folder } from "./files.ts";
 import { type DirectoryLock, lockDirectory } from "./lock.ts";
-import { SegmentLog, type StorageParts } from "./log.ts";
+import { SegmentLog } from "./log.ts";
+import type { StorageParts } from "./parts.ts";
 import { FileStateMap } from "./state-map.ts";
 import { StorageTelemetry } from "./telemetry.ts";
 

@@ -7,7 +7,8 @@ import type { StoredRecord } from "../../kernel/storage.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
 import { Budget } from "./budget.ts";
 import { encodeFrame } from "./frame.ts";
-import { SegmentLog, type StorageParts } from "./log.ts";
+import { SegmentLog } from "./log.ts";
+import type { StorageParts } from "./parts.ts";
 import { StorageTelemetry } from "./telemetry.ts";
 
 interface Said {

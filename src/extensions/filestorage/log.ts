@@ -1,32 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { ConsumeError } from "../../kernel/errors.ts";
 import type { RecordLog, StoredRecord } from "../../kernel/storage.ts";
-import type { Clock } from "../../telemetry/clock.ts";
-import type { Budget } from "./budget.ts";
 import type { Folder } from "./files.ts";
 import { encodeFrame, FRAME_BYTES, HEADER_BYTES } from "./frame.ts";
 import { GroupCommit } from "./group-commit.ts";
+import type { StorageParts } from "./parts.ts";
 import { recover } from "./recovery.ts";
 import { type Entry, Segment, segmentFile } from "./segment.ts";
 import { TailFile } from "./tail-file.ts";
-import type { StorageTelemetry } from "./telemetry.ts";
 
 /** What goes into one write and one fsync at most. */
 const GROUP_BYTES = 8 * 1024 * 1024;
 const GROUP_RECORDS = 1024;
 /** A record also costs 8 bytes in the done file, one day. */
 const RECORD_OVERHEAD = FRAME_BYTES + 8;
-
-/** What all files of one storage share. */
-export interface StorageParts {
-  readonly budget: Budget;
-  readonly telemetry: StorageTelemetry;
-  readonly clock: Clock;
-  /** `fsync` */
-  readonly fsync: boolean;
-  /** A segment that has grown to this is followed by the next. A larger record has a segment of its own. */
-  readonly segmentBytes: number;
-}
 
 /** A record on its way into the log. */
 interface Job {

@@ -1,7 +1,7 @@
 /** What earlier runs left in a client's folder, made ready to be read. */
 import type { Folder } from "./files.ts";
 import { decodeDone, decodeHeader, FORMAT, FRAME_BYTES, HEADER_BYTES, readHead, scanFrames } from "./frame.ts";
-import type { StorageParts } from "./log.ts";
+import type { StorageParts } from "./parts.ts";
 import { doneFile, type Entry, parseSegmentFile, Segment, type SegmentName } from "./segment.ts";
 
 /** The files of a log, and their records that are not done; both oldest first. */

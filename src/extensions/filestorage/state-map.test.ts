@@ -4,7 +4,7 @@ import { FakeClock, settle } from "../../../test/kit/clock.ts";
 import { CrashDisk } from "../../../test/kit/crash-disk.ts";
 import { testSettings } from "../../../test/kit/settings.ts";
 import { Budget } from "./budget.ts";
-import type { StorageParts } from "./log.ts";
+import type { StorageParts } from "./parts.ts";
 import { FileStateMap } from "./state-map.ts";
 import { StorageTelemetry } from "./telemetry.ts";
 

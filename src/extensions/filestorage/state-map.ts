@@ -4,7 +4,7 @@ import type { StateMap } from "../../kernel/storage.ts";
 import type { Folder } from "./files.ts";
 import { decodeHeader, encodeFrame, FORMAT, FRAME_BYTES, HEADER_BYTES, scanFrames } from "./frame.ts";
 import { GroupCommit } from "./group-commit.ts";
-import type { StorageParts } from "./log.ts";
+import type { StorageParts } from "./parts.ts";
 import { TailFile } from "./tail-file.ts";
 
 const SET = 0;
