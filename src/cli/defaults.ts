@@ -1,11 +1,13 @@
 /** What runs without --config: needs no file, no Jaeger and no port beyond OTLP's two. */
 
+import type { Source } from "../config/node.ts";
+
 /** Names Omni Proxy's log for the built-in default: a path or a pattern. */
 export const LOG_VARIABLE = "OMNISHIM_LOG";
 
 /** The built-in default as a file, and what to say about it when it runs. */
 export interface BuiltIn {
-  readonly yaml: string;
+  readonly source: Source;
   /** One log line each. */
   readonly says: readonly string[];
 }
@@ -42,5 +44,5 @@ ${log ? "    logs:\n      receivers: [omni_proxy_log]\n      exporters: [request
       processors: [batch]
       exporters: [debug]
 `;
-  return { yaml, says };
+  return { source: { name: "built-in default", text: yaml }, says };
 }

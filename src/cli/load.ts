@@ -1,7 +1,7 @@
 /** The steps that all commands which read a configuration share. */
 import { type Command, Option } from "commander";
 import { factories } from "../components.ts";
-import type { ConfigNode } from "../config/node.ts";
+import type { ConfigNode, Source } from "../config/node.ts";
 import { processSurroundings, type Surroundings } from "../config/providers.ts";
 import { formatProblems } from "../config/report.ts";
 import { resolveConfig } from "../config/resolve.ts";
@@ -51,12 +51,12 @@ export interface Loaded {
 }
 
 /**
- * Reads and checks the configuration.
+ * Reads and checks the configuration; `fallback` is what there is without --config.
  * @throws CommandError with every problem, ready to print.
  */
-export async function loadConfig(options: ConfigOptions, edge: Edge, fallback?: string): Promise<Loaded> {
+export async function loadConfig(options: ConfigOptions, edge: Edge, fallback?: Source): Promise<Loaded> {
   const around: Surroundings = { ...processSurroundings, env: edge.env };
-  const configs = options.config.length === 0 && fallback !== undefined ? [`yaml:${fallback}`] : [...options.config];
+  const configs = options.config.length === 0 && fallback !== undefined ? [fallback] : options.config;
   if (configs.length === 0) throw new CommandError("at least one config flag must be provided");
   const resolved = await resolveConfig({ configs, sets: options.set }, around);
   if (resolved.unreadable) throw problemsError(resolved.problems);

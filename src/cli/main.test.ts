@@ -172,6 +172,25 @@ service: {pipelines: {traces: {receivers: [nop], exporters: [otlp]}}}
     expect(second).toEqual(first);
   });
 
+  it("prints the built-in default when it has no file, with Omni Proxy's log when that is named", async () => {
+    const pipelines = async (env: Record<string, string>) => {
+      const { code, stdout } = await command(["print-config"], env);
+      expect(code).toBe(0);
+      return parse(stdout) as { receivers: Record<string, { include?: string[] }>; service: { pipelines: object } };
+    };
+    const plain = await pipelines({});
+    expect(Object.keys(plain.service.pipelines)).toEqual(["traces/in", "traces"]);
+    expect(plain).toMatchObject({
+      receivers: {
+        otlp: { protocols: { grpc: { endpoint: "localhost:4317" }, http: { endpoint: "localhost:4318" } } },
+      },
+    });
+    const path = "/var/log/$ODD ${env:NO} name, {a}: #1.log";
+    const logged = await pipelines({ OMNISHIM_LOG: path });
+    expect(logged.receivers["omni_proxy_log"]?.include).toEqual([path]);
+    expect(Object.keys(logged.service.pipelines)).toEqual(["logs", "traces/in", "traces"]);
+  });
+
   it("refuses a mode or a format that it does not know", async () => {
     expect((await command(["print-config", "--mode=x", "--config", NOP])).stderr).toBe(
       'Error: invalid mode "x": modes are: redacted, unredacted\n',

@@ -22,7 +22,7 @@ export async function printConfig(options: PrintOptions, edge: Edge): Promise<vo
   const format = options.format.toLowerCase();
   if (format !== "yaml" && format !== "json")
     throw new CommandError(`unrecognized print format: ${options.format}: formats are: yaml, json`);
-  const { plan, root, warnings } = await loadConfig(options, edge, builtInConfig(edge.env).yaml);
+  const { plan, root, warnings } = await loadConfig(options, edge, builtInConfig(edge.env).source);
   for (const warning of warnings) edge.stderr.write(`Warning: ${warning}\n`);
   // Through JSON: settings that are not set have no line.
   const value: unknown = JSON.parse(JSON.stringify(mode === "redacted" ? plan.effective : toPlain(root)));

@@ -33,7 +33,7 @@ export async function run(options: RunOptions, edge: Edge): Promise<number> {
   if (timeoutMs === undefined || timeoutMs < 0)
     throw new CommandError(`invalid --shutdown-timeout "${options.shutdownTimeout}": write a duration such as 8s`);
   const builtIn = options.config.length === 0 ? builtInConfig(edge.env) : undefined;
-  const { plan, warnings } = await loadConfig(options, edge, builtIn?.yaml);
+  const { plan, warnings } = await loadConfig(options, edge, builtIn?.source);
   const log = openLog(plan.telemetry, edge);
   try {
     for (const warning of warnings) log.logger.warn(warning);

@@ -1,12 +1,12 @@
 /** `--config` and `--set` -> one expanded configuration tree (confmap/resolver.go). */
 import { expandTree } from "./expand.ts";
-import { type ConfigNode, DELIMITER, emptyMap, mergeNodes, type Span } from "./node.ts";
+import { type ConfigNode, DELIMITER, emptyMap, mergeNodes, type Source, type Span } from "./node.ts";
 import { type Location, parseLocation, retrieve, SCHEMES, type Surroundings } from "./providers.ts";
 
 /** Where the configuration is. */
 export interface Locations {
-  /** Paths or URIs (`file:`, `env:`, `yaml:`); of what two of them say, the later one counts. */
-  readonly configs: readonly string[];
+  /** Paths, URIs (`file:`, `env:`, `yaml:`) or texts with a name; of what two of them say, the later one counts. */
+  readonly configs: readonly (string | Source)[];
   /** `a::b=value` or `a.b=value`; stronger than every file, the value read as YAML. */
   readonly sets: readonly string[];
 }
@@ -32,13 +32,20 @@ export interface Resolved {
   readonly warnings: readonly string[];
 }
 
+/** Characters of YAML on the command line that serve as its name. */
+const INLINE_LENGTH = 40;
+
 /** Reads, merges and expands; never throws for what the configuration says. */
 export async function resolveConfig(locations: Locations, around: Surroundings): Promise<Resolved> {
   const problems: Problem[] = [];
   const warnings = new Set<string>();
-  let merged: ConfigNode = emptyMap({ name: locations.configs[0] ?? "configuration", text: "" });
+  let merged: ConfigNode = emptyMap({ name: "configuration", text: "" });
   const sources = [
-    ...locations.configs.map((uri) => ({ name: uri.replace(/^(?:file|yaml):/, ""), location: configLocation(uri) })),
+    ...locations.configs.map((config) =>
+      typeof config === "string"
+        ? { name: nameOf(config), location: configLocation(config) }
+        : { name: config.name, location: { scheme: "yaml", rest: config.text } },
+    ),
     ...locations.sets.map((text) => ({ name: `--set ${text}`, location: setLocation(text) })),
   ];
   for (const { name, location } of sources) {
@@ -54,6 +61,13 @@ export async function resolveConfig(locations: Locations, around: Surroundings):
     unreadable: false,
     warnings: [...warnings, ...expanded.warnings],
   };
+}
+
+/** How messages call a location: the path of a file; of YAML on the command line its beginning. */
+function nameOf(uri: string): string {
+  if (!uri.startsWith("yaml:")) return uri.replace(/^file:/, "");
+  const [line = ""] = uri.split("\n", 1);
+  return line === uri && line.length <= INLINE_LENGTH ? uri : `${line.slice(0, INLINE_LENGTH)}…`;
 }
 
 function configLocation(uri: string): Location | string {

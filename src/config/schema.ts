@@ -239,6 +239,43 @@ export function oneOf<const V extends readonly [string, ...string[]]>(values: V,
     .default(fallback as never);
 }
 
+/**
+ * One of these words in any case, as zap and configtelemetry read levels.
+ * @param words how an error begins: "unknown metrics level" -> `unknown metrics level "foo"`.
+ * @param more other words, lower case, for the nearest of `values`.
+ */
+export function level<const V extends readonly string[]>(
+  values: V,
+  fallback: V[number],
+  words: string,
+  more: Readonly<Record<string, V[number]>> = {},
+) {
+  return z
+    .codec(
+      z.string({ error: (issue) => `${words} ${describe(issue.input)}` }),
+      z.custom<V[number]>((value) => values.includes(value as string)),
+      {
+        decode: (value, ctx) => {
+          const lower = value.toLowerCase();
+          const known = values.find((word) => word === lower) ?? (Object.hasOwn(more, lower) ? more[lower] : undefined);
+          if (known !== undefined) return known;
+          const near = closest(lower, values);
+          ctx.issues.push({
+            code: "custom",
+            input: value,
+            message: withHint(
+              `${words} ${JSON.stringify(value)}`,
+              near ? `did you mean \`${near}\`?` : `one of ${values.join(", ")}`,
+            ),
+          });
+          return z.NEVER;
+        },
+        encode: (value) => value,
+      },
+    )
+    .default(fallback as never);
+}
+
 /** A list of strings; [] when absent or null. "a,b" is a list of two, as the Collector's decoder has it. */
 export function texts() {
   const list = z.array(z.string({ error: (issue) => expected("string", issue.input) }), {
@@ -262,12 +299,22 @@ export function textMap() {
     .prefault({});
 }
 
-/** A map of secrets, such as request headers (configopaque.MapList). */
+/** A map of secrets, such as request headers; a list of `{name, value}` is the same (configopaque.MapList). */
 export function secretMap() {
   const map = z.record(z.string(), secret(), { error: (issue) => expected("map", issue.input) });
   return z
-    .codec(z.unknown(), map, { decode: (value) => (value ?? {}) as never, encode: (value) => value as unknown })
+    .codec(z.unknown(), map, {
+      decode: (value) => (pairsAsMap(value) ?? value ?? {}) as never,
+      encode: (value) => value as unknown,
+    })
     .prefault({});
+}
+
+function pairsAsMap(value: unknown): unknown {
+  if (!Array.isArray(value)) return undefined;
+  const pairs = value as readonly { name?: unknown; value?: unknown }[];
+  if (!pairs.every((pair) => typeof pair?.name === "string" && "value" in pair)) return undefined;
+  return Object.fromEntries(pairs.map((pair) => [pair.name, pair.value]));
 }
 
 /** "expected type 'int', got unconvertible type 'string'": mapstructure's words, as the Collector prints them. */

@@ -1,36 +1,8 @@
 /** The `service::telemetry` section: the Collector's keys, of which some are accepted without effect (docs: README). */
-import { bool, describe, duration, int, oneOf, presence, section, text, texts, withHint, z } from "./schema.ts";
+import { bool, duration, int, level, oneOf, presence, section, text, texts, z } from "./schema.ts";
 
 const logLevels = ["debug", "info", "warn", "error"] as const;
 const metricLevels = ["none", "basic", "normal", "detailed"] as const;
-
-/** A word in any case, as zap and configtelemetry read levels; `more` are the Collector's names for the nearest of ours. */
-function level<const V extends readonly string[]>(
-  values: V,
-  fallback: V[number],
-  words: string,
-  more: Readonly<Record<string, V[number]>> = {},
-) {
-  return z
-    .codec(
-      z.string({ error: (issue) => `${words} ${describe(issue.input)}` }),
-      z.custom<V[number]>((value) => values.includes(value as string)),
-      {
-        decode: (value, ctx) => {
-          const known = values.find((word) => word === value.toLowerCase()) ?? more[value.toLowerCase()];
-          if (known !== undefined) return known;
-          ctx.issues.push({
-            code: "custom",
-            input: value,
-            message: withHint(`${words} ${JSON.stringify(value)}`, `one of ${values.join(", ")}`),
-          });
-          return z.NEVER;
-        },
-        encode: (value) => value,
-      },
-    )
-    .default(fallback as never);
-}
 
 /** Anything: for keys that are accepted and have no effect. */
 const ignored = () => z.unknown().optional();

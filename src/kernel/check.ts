@@ -101,8 +101,6 @@ function checkExtensions({ components, found }: Draft, service: ServiceConfig): 
         ...place,
         ...near(id, [...components.extensions.keys()]),
       });
-    else if (service.extensions.findIndex((other) => other.trim() === id) < index)
-      found.add(["service", "extensions"], `references extension "${id}" multiple times`, place);
   }
 }
 

@@ -64,6 +64,12 @@ describe("makePlan", () => {
     });
   });
 
+  it("starts an extension once that is named twice, as the Collector does", async () => {
+    const made = await plan(GOOD.replace("extensions: [ext]", "extensions: [ext, ' ext ']"));
+    expect(made.problems).toEqual([]);
+    expect(made.plan?.enabledExtensions).toEqual(["ext"]);
+  });
+
   it("reports unknown sections, components, keys and wrong types, all at once, each with its place", async () => {
     expect(
       await problems(`recievers: {}

@@ -68,7 +68,7 @@ export function makePlan(
     ...components,
     pipelines: checked.pipelines,
     levels: checked.levels,
-    enabledExtensions: service.config.extensions,
+    enabledExtensions: [...new Set(service.config.extensions.map((id) => id.trim()))],
     telemetry: service.config.telemetry,
     effective: effectiveOf(components, service.effective),
   };

@@ -1,8 +1,8 @@
-import { bool, int, oneOf, section, text, z } from "../../config/schema.ts";
+import { bool, int, level, section, text, z } from "../../config/schema.ts";
 
 /** The Collector's keys, defaults and checks (debugexporter/config.go). Not here: sending_queue, off there by default. */
 export const debugSchema = section({
-  verbosity: oneOf(["basic", "normal", "detailed"], "basic"),
+  verbosity: level(["basic", "normal", "detailed"], "basic", "unknown metrics level"),
   sampling_initial: int(2),
   sampling_thereafter: int(1),
   use_internal_logger: bool(true),
