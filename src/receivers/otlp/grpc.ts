@@ -1,10 +1,9 @@
 /** OTLP over gRPC: the three collector services. */
 import type { Signal } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
-import { WireError } from "../../pdata/wire.ts";
 import type { GrpcMethod } from "../../transport/grpc/method.ts";
 import { GrpcCode, GrpcError } from "../../transport/grpc/status.ts";
-import type { Intake } from "./intake.ts";
+import { type Intake, MalformedError } from "./intake.ts";
 import { refusal } from "./outcome.ts";
 
 /** Paths of the Export methods (opentelemetry/proto/collector; a test compares them with proto/). */
@@ -26,10 +25,10 @@ function exportMethod(intake: Intake, signal: Signal): GrpcMethod {
   return {
     async handle(message, call) {
       try {
-        await intake.take(signal, "grpc", message, call);
+        await intake.take(signal, "grpc", "protobuf", message, call);
         return ACCEPTED;
       } catch (error) {
-        if (error instanceof WireError)
+        if (error instanceof MalformedError)
           throw new GrpcError(GrpcCode.INTERNAL, `grpc: error unmarshalling request: ${error.message}`);
         throw refusal(ConsumeError.from(error));
       }

@@ -1,7 +1,6 @@
 /** OTLP over HTTP: POST of protobuf or JSON (OTLP 1.11, "OTLP/HTTP"; the Collector's otlphttp.go). */
 import type { Signal } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
-import { jsonToProto } from "../../pdata/json.ts";
 import { type Exchange, GoneError, HttpError } from "../../transport/http/exchange.ts";
 import { encodeStatus, statusJson } from "../../transport/rpcstatus.ts";
 import type { Intake } from "./intake.ts";
@@ -41,11 +40,10 @@ export function exportHandler(intake: Intake, paths: ReadonlyMap<string, Signal>
 
 /** Never rejects: every failure is an answer. */
 async function serve(exchange: Exchange, intake: Intake, signal: Signal, type: string): Promise<void> {
-  let body: Uint8Array;
   let taken: Promise<void> | undefined;
   try {
-    body = await exchange.readBody();
-    taken = intake.take(signal, "http", type === JSON_TYPE ? jsonToProto(signal, body) : body, exchange);
+    const body = await exchange.readBody();
+    taken = intake.take(signal, "http", type === JSON_TYPE ? "json" : "protobuf", body, exchange);
   } catch (error) {
     if (error instanceof GoneError) return;
     const status = error instanceof HttpError ? error.status : 400;

@@ -1,8 +1,20 @@
 /** From the bytes of a request to the pipeline: the part that both protocols share. */
 import type { CallContext, Consumer, Consumers, Signal } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
+import { jsonToProto } from "../../pdata/json.ts";
 import { countItems } from "../../pdata/validate.ts";
 import type { OtlpReceiverTelemetry, Protocol } from "./telemetry.ts";
+
+/** The bytes are not an export request of their signal. */
+export class MalformedError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "MalformedError";
+  }
+}
+
+/** How a request is encoded. */
+export type RequestEncoding = "protobuf" | "json";
 
 /** Hands requests to the consumers of one receiver. */
 export class Intake {
@@ -22,11 +34,25 @@ export class Intake {
   /**
    * Resolves when the pipeline has taken the batch; only then may it be acknowledged. A request without items is a success
    * that no consumer sees, as in the Collector.
-   * @param bytes an export request in protobuf.
-   * @throws WireError when `bytes` is not one (at once, not as a rejection); ConsumeError (as a rejection).
+   * @throws MalformedError; ConsumeError (only as a rejection).
    */
-  take(signal: Signal, protocol: Protocol, bytes: Uint8Array, call: CallContext): Promise<void> | undefined {
-    const items = countItems(signal, bytes);
+  take(
+    signal: Signal,
+    protocol: Protocol,
+    encoding: RequestEncoding,
+    body: Uint8Array,
+    call: CallContext,
+  ): Promise<void> | undefined {
+    let bytes = body;
+    let items: number;
+    try {
+      if (encoding === "json") bytes = jsonToProto(signal, body);
+      items = countItems(signal, bytes);
+    } catch (error) {
+      const { message } = error as Error;
+      this.#telemetry.malformed(signal, protocol, call.peer, message);
+      throw new MalformedError(message);
+    }
     return items === 0 ? undefined : this.#consume(signal, protocol, bytes, items, call);
   }
 

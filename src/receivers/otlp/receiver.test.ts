@@ -233,7 +233,10 @@ describe("OtlpReceiver", () => {
   });
 
   it("answers malformed requests with INTERNAL over gRPC and a Status in the encoding of the request over HTTP", async () => {
-    const receiver = await start({ traces: new RecordingSink<"traces">() });
+    const metrics = createMetrics();
+    const lines: string[] = [];
+    const logger = createLogger({ level: "warn", encoding: "json", write: (line) => lines.push(line) });
+    const receiver = await start({ traces: new RecordingSink<"traces">() }, LOCAL, { metrics, logger });
     const broken = Buffer.from([0x0a, 0xff, 0xff, 0xff]);
     const grpc = await exportGrpc(grpcTarget(receiver), broken);
     expect(grpc.code).toBe(13);
@@ -247,6 +250,13 @@ describe("OtlpReceiver", () => {
     ]);
     const json = await post(receiver, "/v1/traces", '{"resourceSpans":', JSON_TYPE);
     expect([json.status, JSON.parse(json.body.toString()).code]).toEqual([400, 3]);
+    expect(await metrics.text()).toContain(
+      'omnishim_receiver_rejected_requests{receiver="otlp/edge",transport="http",reason="malformed"} 2',
+    );
+    expect(lines.map((line) => JSON.parse(line).msg)).toEqual([
+      "a grpc request could not be read as traces; its sender was told",
+      "a http request could not be read as traces; its sender was told",
+    ]);
   });
 
   it("tells senders to try again, with the wait in every form that they read", async () => {

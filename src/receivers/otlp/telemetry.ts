@@ -1,7 +1,9 @@
-/** What the receiver counts: receiverhelper's instruments, and one of our own for what never became a batch. */
+/** What the receiver counts and logs: receiverhelper's instruments, and one of our own for what never became a batch. */
 import type { Settings, Signal } from "../../kernel/api.ts";
 import { formatId } from "../../kernel/id.ts";
+import type { Logger } from "../../telemetry/logger.ts";
 import type { Counter, Labels } from "../../telemetry/metrics.ts";
+import { Throttle } from "../../telemetry/throttle.ts";
 
 /** As the `transport` label has it. */
 export type Protocol = "grpc" | "http";
@@ -23,9 +25,13 @@ export class OtlpReceiverTelemetry {
   readonly #labels: { readonly [P in Protocol]: Labels };
   readonly #counters = new Map<Signal, SignalCounters>();
   readonly #rejected: Counter;
+  readonly #logger: Logger;
+  readonly #throttle: Throttle;
 
   constructor(settings: Settings, signals: readonly Signal[], protocols: readonly Protocol[]) {
     const { metrics } = settings;
+    this.#logger = settings.logger;
+    this.#throttle = new Throttle(settings.clock);
     this.#receiver = formatId(settings.id);
     this.#labels = {
       grpc: { receiver: this.#receiver, transport: "grpc" },
@@ -60,6 +66,18 @@ export class OtlpReceiverTelemetry {
 
   refused(signal: Signal, protocol: Protocol, items: number): void {
     this.#counters.get(signal)?.refused.add(items, this.#labels[protocol]);
+  }
+
+  /** A request that is not one: counted, and one a minute of each kind logged. */
+  malformed(signal: Signal, protocol: Protocol, peer: string | undefined, problem: string): void {
+    this.rejected(protocol, "malformed");
+    const held = this.#throttle.pass(`${protocol} ${signal}`)?.held;
+    if (held === undefined) return;
+    this.#logger.warn(`a ${protocol} request could not be read as ${signal}; its sender was told`, {
+      peer,
+      error: problem,
+      ...(held > 0 ? { times_since_last_line: held } : {}),
+    });
   }
 
   /** @param reason from a closed set. */

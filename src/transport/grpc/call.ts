@@ -152,7 +152,10 @@ export class Call implements GrpcCall {
       if (compressed) {
         const plain = this.#decompress(message);
         request = plain instanceof Promise ? await plain : plain;
-        this.#hold(request.length);
+        // Answered in the meantime: by a deadline, or because the server has stopped and nothing may follow.
+        if (this.#state !== "handling") return;
+        this.#held += request.length;
+        this.#host.budget.overdraw(request.length);
       }
       const method = this.#method as GrpcMethod;
       const answer = method.handle(request, this);
@@ -180,13 +183,6 @@ export class Call implements GrpcCall {
     } catch (error) {
       throw decompressFailure(error, limit);
     }
-  }
-
-  /** Charges decompressed bytes too; they exist already, so the bound is overdrawn rather than the work thrown away. */
-  #hold(bytes: number): void {
-    if (this.#state !== "handling") return;
-    this.#held += bytes;
-    this.#host.budget.overdraw(bytes);
   }
 
   #begin(): void {

@@ -8,6 +8,7 @@ import { FakeClock } from "../../../test/kit/clock.ts";
 import { gate } from "../../../test/kit/gate.ts";
 import { systemClock } from "../../telemetry/clock.ts";
 import { type LogFields, type Logger, silentLogger } from "../../telemetry/logger.ts";
+import { decompress } from "../compression/decompress.ts";
 import { frame } from "./framing.ts";
 import type { GrpcCall, GrpcMethod } from "./method.ts";
 import { GrpcServer, type GrpcServerOptions } from "./server.ts";
@@ -239,6 +240,30 @@ describe("GrpcServer", () => {
     const reply = await raw(session(port), { "grpc-timeout": "20m" }, whole);
     expect(reply.headers["grpc-status"]).toBe("4");
     expect(seen?.aborted).toBe(true);
+  });
+
+  it("does not hand on a message that was being decompressed when its call was answered", async () => {
+    const clock = new FakeClock();
+    let handled = 0;
+    const { port, server } = await start(
+      (message) => {
+        handled++;
+        return message;
+      },
+      { clock },
+    );
+    // Long bodies wait in line behind these.
+    const long = gzipSync(Buffer.alloc(32 * MIB));
+    const others = Array.from({ length: 4 }, () => decompress("gzip", long, 32 * MIB));
+    const body = frame(gzipSync(Buffer.alloc(2 * MIB)));
+    body[0] = 1;
+    const reply = raw(session(port), { "grpc-encoding": "gzip", "grpc-timeout": "1S" }, (stream) => stream.end(body));
+    while (server.budget.held === 0) await new Promise((resolve) => setImmediate(resolve));
+    await clock.advance(1000);
+    expect((await reply).headers["grpc-status"]).toBe("4");
+    await Promise.all(others);
+    await decompress("gzip", long, 32 * MIB);
+    expect([handled, server.budget.held]).toEqual([0, 0]);
   });
 
   it("aborts the handler when the client goes away", async () => {

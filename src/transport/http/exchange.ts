@@ -127,9 +127,12 @@ export class Exchange {
     try {
       const decoded = decompress(encoding, raw, maxBodyBytes);
       const plain = decoded instanceof Promise ? await decoded : decoded;
-      this.#overdraw(plain.length);
+      if (this.#done) throw new GoneError();
+      this.#held += plain.length;
+      this.#host.budget.overdraw(plain.length);
       return plain;
     } catch (error) {
+      if (error instanceof GoneError) throw error;
       throw error instanceof TooLargeError
         ? this.#refuse(
             413,
@@ -213,12 +216,6 @@ export class Exchange {
   #refuse(status: number, message: string): HttpError {
     this.#host.refused("body");
     return new HttpError(status, message);
-  }
-
-  #overdraw(bytes: number): void {
-    if (this.#done) return;
-    this.#held += bytes;
-    this.#host.budget.overdraw(bytes);
   }
 
   #closed(): void {
