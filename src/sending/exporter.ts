@@ -41,7 +41,7 @@ class HelpedExporter implements Component {
   readonly #options: ExporterOptions;
   readonly #lines = new Map<Signal, Line>();
   readonly consumers: Consumers;
-  #started = false;
+  #host: Host | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(options: ExporterOptions) {
@@ -66,14 +66,20 @@ class HelpedExporter implements Component {
     if (!line) {
       line = new Line(this.#options, signal);
       this.#lines.set(signal, line);
+      const host = this.#host;
+      if (this.#stopped) void line.shutdown(AbortSignal.abort());
+      else if (host)
+        line
+          .start(host)
+          .catch((error: unknown) => host.reportStatus({ level: "permanent", error: ConsumeError.from(error) }));
     }
     return line;
   }
 
   async start(host: Host): Promise<void> {
-    if (this.#started) return;
-    this.#started = true;
+    if (this.#host) return;
     await this.#options.open?.(host);
+    this.#host = host;
     for (const line of this.#lines.values()) await line.start(host);
   }
 
