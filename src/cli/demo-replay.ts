@@ -1,8 +1,10 @@
 /** Plays a capture at a running shim: lines into log files, spans over gRPC. */
+
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BuildInfo } from "../kernel/api.ts";
 import { type Clock, sleep } from "../telemetry/clock.ts";
+import { exportPaths } from "../transport/grpc/otlp-services.ts";
 import { GrpcClient } from "../transport/grpc-client.ts";
 import type { ReplayStep } from "./demo-capture.ts";
 import type { Output } from "./edge.ts";
@@ -20,7 +22,6 @@ export interface ReplayEnvironment {
 /** Between two steps: the whole takes about a second and a half. */
 const STEP_MS = 20;
 const CALL_MS = 10_000;
-const EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /**
  * Takes the steps one after the other: appends to the files in `folder`, calls `address` ("127.0.0.1:4317").
@@ -48,7 +49,7 @@ export async function replay(
   try {
     for (const step of steps) {
       if (step.kind === "log") await appendFile(join(folder, step.file), step.bytes);
-      else await client.call(EXPORT, step.bytes, CALL_MS, signal);
+      else await client.call(exportPaths().traces, step.bytes, CALL_MS, signal);
       progress.done(step);
       await sleep(clock, STEP_MS, signal);
     }

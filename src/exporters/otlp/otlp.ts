@@ -1,5 +1,4 @@
 import type { Settings } from "../../kernel/api.ts";
-import type { Signal } from "../../pdata/payload.ts";
 import {
   decodePartialSuccess,
   decodeStatus,
@@ -8,18 +7,12 @@ import {
   refusal,
 } from "../../sending/answer.ts";
 import type { AnyBatch } from "../../sending/sender.ts";
+import { exportPaths } from "../../transport/grpc/otlp-services.ts";
 import { GrpcClient, GrpcError } from "../../transport/grpc-client.ts";
 import { type GrpcTarget, parseGrpcTarget } from "../../transport/grpc-target.ts";
 import { isPlaintext, type TlsClient, TlsClientSource } from "../../transport/tls-client.ts";
 import { userAgent } from "../../transport/user-agent.ts";
 import type { OtlpGrpcConfig } from "./config.ts";
-
-/** OTLP's three services (opentelemetry/proto/collector/*.proto). */
-const METHODS: Readonly<Record<Signal, string>> = {
-  traces: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-  metrics: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-  logs: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-};
 
 /** Sends batches as they are, encoded, over one gRPC channel. */
 export class OtlpGrpcSender {
@@ -58,7 +51,7 @@ export class OtlpGrpcSender {
     if (!client) throw refusal(true, "otlp exporter not started", { code: 14 });
     let answer: Uint8Array;
     try {
-      answer = await client.call(METHODS[batch.signal], batch.bytes, this.#config.timeout, signal);
+      answer = await client.call(exportPaths()[batch.signal], batch.bytes, this.#config.timeout, signal);
     } catch (error) {
       throw this.#refused(error);
     }

@@ -2,23 +2,18 @@
 import type { Signal } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
 import type { GrpcMethod } from "../../transport/grpc/method.ts";
+import { exportPaths } from "../../transport/grpc/otlp-services.ts";
 import { GrpcCode, GrpcError } from "../../transport/grpc/status.ts";
 import { type Intake, MalformedError } from "./intake.ts";
 import { refusal } from "./outcome.ts";
-
-/** Paths of the Export methods (opentelemetry/proto/collector; a test compares them with proto/). */
-export const EXPORT_PATHS: { readonly [S in Signal]: string } = {
-  traces: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-  metrics: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-  logs: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-};
 
 /** An Export response without fields: everything was taken. */
 const ACCEPTED = new Uint8Array();
 
 /** The methods of the signals that have a pipeline. */
 export function exportMethods(intake: Intake): ReadonlyMap<string, GrpcMethod> {
-  return new Map(intake.signals.map((signal) => [EXPORT_PATHS[signal], exportMethod(intake, signal)]));
+  const paths = exportPaths();
+  return new Map(intake.signals.map((signal) => [paths[signal], exportMethod(intake, signal)]));
 }
 
 function exportMethod(intake: Intake, signal: Signal): GrpcMethod {

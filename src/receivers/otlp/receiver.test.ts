@@ -16,8 +16,8 @@ import { ConsumeError } from "../../kernel/errors.ts";
 import { encodeTraces } from "../../pdata/encode.ts";
 import { createLogger } from "../../telemetry/logger.ts";
 import { createMetrics } from "../../telemetry/metrics.ts";
+import { exportPaths } from "../../transport/grpc/otlp-services.ts";
 import { otlpReceiverFactory } from "./factory.ts";
-import { EXPORT_PATHS } from "./grpc.ts";
 import type { OtlpReceiver } from "./receiver.ts";
 
 const LOCAL = { grpc: { endpoint: "127.0.0.1:0" }, http: { endpoint: "127.0.0.1:0" } };
@@ -51,7 +51,7 @@ interface GrpcReply {
   readonly bytes: Buffer;
 }
 
-function exportGrpc(target: string, message: Buffer, path = EXPORT_PATHS.traces): Promise<GrpcReply> {
+function exportGrpc(target: string, message: Buffer, path = exportPaths().traces): Promise<GrpcReply> {
   const client = new Client(target, credentials.createInsecure());
   undo.push(() => client.close());
   const same = (bytes: Buffer): Buffer => bytes;
@@ -110,14 +110,14 @@ function post(
 
 const grpcTarget = (receiver: OtlpReceiver): string => `127.0.0.1:${receiver.grpc?.port}`;
 
-describe("EXPORT_PATHS", () => {
+describe("exportPaths", () => {
   it("are those of the services in proto/", () => {
     const root = protoRoot();
     const path = (service: string): string => {
       const found = root.lookupService(service);
       return `/${found.fullName.slice(1)}/${Object.keys(found.methods)[0]}`;
     };
-    expect(EXPORT_PATHS).toEqual({
+    expect(exportPaths()).toEqual({
       traces: path("opentelemetry.proto.collector.trace.v1.TraceService"),
       metrics: path("opentelemetry.proto.collector.metrics.v1.MetricsService"),
       logs: path("opentelemetry.proto.collector.logs.v1.LogsService"),
@@ -177,7 +177,7 @@ describe("OtlpReceiver", () => {
       '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"}}]}]}]}',
       JSON_TYPE,
     );
-    await exportGrpc(grpcTarget(receiver), Buffer.from(sinks.logs.bytes), EXPORT_PATHS.logs);
+    await exportGrpc(grpcTarget(receiver), Buffer.from(sinks.logs.bytes), exportPaths().logs);
     expect([sinks.traces.items, sinks.metrics.items, sinks.logs.items]).toEqual([2, 1, 2]);
     const text = await metrics.text();
     expect(text).toContain('otelcol_receiver_accepted_spans{receiver="otlp/edge",transport="http"} 2');
@@ -455,7 +455,7 @@ describe("OtlpReceiver", () => {
     let accepted = 0;
     const overGrpc = (): Promise<boolean> =>
       new Promise((resolve) => {
-        client.makeUnaryRequest(EXPORT_PATHS.traces, same, same, ONE_SPAN, (error: ServiceError | null) => {
+        client.makeUnaryRequest(exportPaths().traces, same, same, ONE_SPAN, (error: ServiceError | null) => {
           if (!error) accepted++;
           else expect(error.code).toBe(14);
           resolve(!error);
