@@ -138,7 +138,7 @@ export class SendingTelemetry {
     const items = unsent.items + failed.items;
     if (items === 0) return;
     this.#settings.logger.error(
-      `Stopped before everything was sent: ${items} ${WORDS[this.#signal]} are lost. The queue is in memory; a longer time to stop, or a peer that answers, saves them.`,
+      `Stopped before everything was sent: ${items} ${WORDS[this.#signal]} are lost. The queue is in memory; sending_queue::storage would keep them.`,
       {
         dropped_items: items,
         never_tried: unsent.items,
