@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock, settle } from "../../test/kit/clock.ts";
-import { spansNamed } from "../../test/kit/named-spans.ts";
+import { namesIn, spansNamed } from "../../test/kit/named-spans.ts";
 import { TestHost, testSettings } from "../../test/kit/settings.ts";
 import { decodeSection } from "../config/schema.ts";
 import type { Component, Consumers } from "../kernel/api.ts";
 import { ConsumeError } from "../kernel/errors.ts";
 import { createLogger } from "../telemetry/logger.ts";
+import { TooLargeError } from "./divide.ts";
 import { createExporter, type ExporterOptions } from "./exporter.ts";
 import { queueSchema } from "./queue-config.ts";
 import { retrySchema } from "./retry.ts";
@@ -152,6 +153,33 @@ describe("createExporter", () => {
     caller.abort(new Error("deadline exceeded"));
     await expect(outcome).rejects.toMatchObject({ disposition: "retryable", message: "deadline exceeded" });
   });
+
+  it.each([
+    ["a queue", {}],
+    ["no queue", { enabled: false }],
+  ])(
+    "sends in halves what the peer finds too large, and loses only what is too large alone, with %s",
+    async (_, queue) => {
+      const got: string[] = [];
+      const { exporter, consume, metric, lines } = made(
+        async (batch) => {
+          if (batch.items > 2 || namesIn(batch.bytes).includes("monster"))
+            throw new TooLargeError("received message larger than max", { grpcCode: 8 });
+          got.push(...namesIn(batch.bytes));
+        },
+        { queue },
+      );
+      await exporter.start(new TestHost());
+      const outcome = await consume("a", "b", "c", "monster", "d", "e", "f").catch((error: unknown) => error);
+      await settle();
+      expect(got).toEqual(["a", "b", "c", "d", "e", "f"]);
+      expect(await metric("sent_spans")).toMatch(/ 6$/);
+      expect(await metric("send_failed_spans")).toMatch(/ 1$/);
+      expect(lines[0]).toMatchObject({ level: "warn", msg: expect.stringContaining("sent in parts"), items: 7 });
+      if ("enabled" in queue) expect(outcome).toMatchObject({ disposition: "permanent" });
+      else expect(lines[1]).toMatchObject({ msg: "Exporting failed. Dropping data.", dropped_items: 1 });
+    },
+  );
 
   it("takes an empty batch for done", async () => {
     const { consume } = made(async () => expect.fail("nothing to send"));

@@ -2,6 +2,7 @@ import type { CallContext, Component, Consumer, Consumers, Host, Settings } from
 import { ConsumeError } from "../kernel/errors.ts";
 import { storageOf } from "../kernel/storage.ts";
 import type { OtlpBatch, Signal } from "../pdata/payload.ts";
+import { sendDividing } from "./divide.ts";
 import { DurableStorage } from "./durable.ts";
 import { SendingQueue } from "./queue.ts";
 import type { QueueConfig } from "./queue-config.ts";
@@ -157,12 +158,12 @@ class Line implements Consumer<Signal> {
 
   async #sendNow(batch: AnyBatch, caller: AbortSignal | undefined): Promise<void> {
     const link = linkAbort(this.#abort.signal, caller);
-    const work = this.#send(batch, link.signal);
+    const work = sendDividing(this.#send, [batch], link.signal, () => true).then((failure) => {
+      if (failure) throw failure;
+    });
     this.#direct.add(work);
     try {
       await work;
-    } catch (error) {
-      throw ConsumeError.from(error);
     } finally {
       this.#direct.delete(work);
       link.release();

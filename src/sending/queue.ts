@@ -2,6 +2,7 @@ import { ConsumeError } from "../kernel/errors.ts";
 import { concatBatches } from "../pdata/concat.ts";
 import { splitBatch } from "../pdata/split.ts";
 import type { Clock } from "../telemetry/clock.ts";
+import { sendDividing } from "./divide.ts";
 import { batchSizer, type QueueConfig, type Sizer } from "./queue-config.ts";
 import { type AnyBatch, orAborted, type Sender, whenAborted } from "./sender.ts";
 import { addLoad, emptyLoad, type QueueEntry, type QueueLoad, type QueueStorage } from "./storage.ts";
@@ -252,16 +253,12 @@ export class SendingQueue {
     const whole = concatBatches([first.batch, ...rest.map((entry) => entry.batch)]);
     const { batch, wait_for_result } = this.#config;
     const parts = batch && batch.max_size > 0 ? splitBySize(whole, batch.max_size, batchSizer(this.#config)) : [whole];
-    let failure: ConsumeError | undefined;
-    for (const part of parts) {
-      try {
-        await this.#deps.send(part, this.#abort.signal);
-      } catch (error) {
-        failure = ConsumeError.from(error);
-        if (this.isKept(failure)) return this.#keep(entries, failure);
-        if (!wait_for_result) this.#deps.onDropped(failure, part);
-      }
-    }
+    const failure = await sendDividing(this.#deps.send, parts, this.#abort.signal, (failed, part) => {
+      if (this.isKept(failed)) return false;
+      if (!wait_for_result) this.#deps.onDropped(failed, part);
+      return true;
+    });
+    if (failure && this.isKept(failure)) return this.#keep(entries, failure);
     for (const entry of entries) {
       entry.done();
       this.#release(sizeOf(entry.batch, this.#config.sizer));

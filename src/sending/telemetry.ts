@@ -5,6 +5,7 @@ import { ConsumeError } from "../kernel/errors.ts";
 import { formatId } from "../kernel/id.ts";
 import type { Signal } from "../pdata/payload.ts";
 import { Throttle } from "../telemetry/throttle.ts";
+import { isDivisible } from "./divide.ts";
 import { type AnyBatch, orAborted, type Sender } from "./sender.ts";
 import type { QueueLoad } from "./storage.ts";
 
@@ -59,7 +60,8 @@ export class SendingTelemetry {
         this.#count("sent", batch.items);
       } catch (error) {
         const failure = ConsumeError.from(error);
-        if (isKept(failure)) this.#stillWaiting(failure);
+        if (isDivisible(failure, batch)) this.#dividing(failure, batch);
+        else if (isKept(failure)) this.#stillWaiting(failure);
         else this.#count("send_failed", batch.items);
         throw failure;
       } finally {
@@ -92,6 +94,15 @@ export class SendingTelemetry {
       data_type: this.#signal,
       ...(passed.held > 0 ? { unlogged_failures: passed.held } : {}),
     });
+  }
+
+  #dividing(error: ConsumeError, batch: AnyBatch): void {
+    const passed = this.#throttle.pass("divided");
+    if (!passed) return;
+    this.#settings.logger.warn(
+      "A request is larger than the destination takes; it is sent in parts. Set send_batch_max_size of the batch processor, or raise the destination's limit (max_recv_msg_size_mib of an otlp receiver).",
+      { error, items: batch.items, bytes: batch.bytes.length, data_type: this.#signal },
+    );
   }
 
   /** A durable batch was given up for now. */

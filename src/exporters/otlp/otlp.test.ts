@@ -8,6 +8,7 @@ import { type Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js"
 import { afterEach, describe, expect, it } from "vitest";
 import { Authority } from "../../../test/kit/certificates.ts";
 import { FakeClock } from "../../../test/kit/clock.ts";
+import { namesIn, spansNamed } from "../../../test/kit/named-spans.ts";
 import { OtlpSink } from "../../../test/kit/otlp-sink.ts";
 import { TestHost, testSettings } from "../../../test/kit/settings.ts";
 import { decodeSection } from "../../config/schema.ts";
@@ -168,6 +169,50 @@ describe("OtlpGrpcSender", () => {
     expect(failure).toMatchObject({ disposition, grpcCode: code, retryAfterMs: retryDelayMs });
     expect(failure.message).toMatch(new RegExp(`^${sink.address}: \\w+: planned fault ${status[code]}$`));
   });
+
+  it.each([1, 4])(
+    "sends a request of twice %i MiB in parts to a server that takes less, and loses none",
+    async (mib) => {
+      const server = new Server({ "grpc.max_receive_message_length": mib * 1024 * 1024 });
+      const arrived: string[] = [];
+      const path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+      const asIs = (bytes: Buffer): Buffer => bytes;
+      server.addService(
+        {
+          export: {
+            path,
+            requestStream: false,
+            responseStream: false,
+            requestSerialize: asIs,
+            requestDeserialize: asIs,
+            responseSerialize: asIs,
+            responseDeserialize: asIs,
+          },
+        },
+        {
+          export: (call: { request: Buffer }, answer: (error: null, reply: Buffer) => void) => {
+            arrived.push(...namesIn(call.request));
+            answer(null, Buffer.alloc(0));
+          },
+        },
+      );
+      const port = await new Promise<number>((resolve, reject) =>
+        server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+          error ? reject(error) : resolve(bound),
+        ),
+      );
+      cleanups.push(() => server.forceShutdown());
+      const exporter = otlpGrpcExporterFactory
+        .configure({ endpoint: `127.0.0.1:${port}`, tls: { insecure: true } })
+        .create(testSettings("otlp_grpc"));
+      const { traces } = exporter.consumers;
+      await exporter.start(new TestHost());
+      const names = Array.from({ length: 2 * mib * 4 }, (_, at) => `${at}-${"x".repeat(256 * 1024)}`);
+      await traces?.consume(spansNamed(...names), {});
+      await exporter.shutdown(patient);
+      expect(arrived.map((name) => name.slice(0, 5))).toEqual(names.map((name) => name.slice(0, 5)));
+    },
+  );
 
   it("is stopped by its signal and is retryable then", async () => {
     const sink = await sinkOf({ faults: () => ({ kind: "hang" }) });

@@ -6,6 +6,7 @@ import {
   PartialSuccessReport,
   refusal,
 } from "../../sending/answer.ts";
+import { TooLargeError } from "../../sending/divide.ts";
 import type { AnyBatch } from "../../sending/sender.ts";
 import { exportPaths } from "../../transport/grpc/otlp-services.ts";
 import { GrpcClient, GrpcError } from "../../transport/grpc-client.ts";
@@ -13,6 +14,10 @@ import { type GrpcTarget, parseGrpcTarget } from "../../transport/grpc-target.ts
 import { isPlaintext, type TlsClient, TlsClientSource } from "../../transport/tls-client.ts";
 import { userAgent } from "../../transport/user-agent.ts";
 import type { OtlpGrpcConfig } from "./config.ts";
+
+const RESOURCE_EXHAUSTED = 8;
+/** "received message larger than max (N vs. M)", "... after decompression larger than max M" (grpc-go), "decompresses to a size larger than M" (grpc-js). */
+const TOO_LARGE = /message\b.*\blarger than (?:max|\d)/i;
 
 /** Sends batches as they are, encoded, over one gRPC channel. */
 export class OtlpGrpcSender {
@@ -70,7 +75,10 @@ export class OtlpGrpcSender {
   #refused(error: unknown): Error {
     if (!(error instanceof GrpcError)) return refusal(true, String(error), { code: 14, cause: error });
     const retryAfterMs = error.statusDetails && retryDelay(error.statusDetails);
-    return refusal(isRetryableCode(error.code, retryAfterMs), `${this.#config.endpoint}: ${error.message}`, {
+    const message = `${this.#config.endpoint}: ${error.message}`;
+    if (error.code === RESOURCE_EXHAUSTED && TOO_LARGE.test(error.reason))
+      return new TooLargeError(message, { grpcCode: error.code, cause: error });
+    return refusal(isRetryableCode(error.code, retryAfterMs), message, {
       code: error.code,
       retryAfterMs,
       cause: error,

@@ -16,6 +16,7 @@ import { decodeSection } from "../../config/schema.ts";
 import type { Settings, Signal } from "../../kernel/api.ts";
 import type { ConsumeError } from "../../kernel/errors.ts";
 import { WireWriter } from "../../pdata/wire.ts";
+import { TooLargeError } from "../../sending/divide.ts";
 import type { AnyBatch } from "../../sending/sender.ts";
 import { createLogger } from "../../telemetry/logger.ts";
 import { encodeStatus } from "../../transport/rpcstatus.ts";
@@ -215,6 +216,17 @@ describe("OtlpHttpSender", () => {
     expect(failure.message).toBe(
       `error exporting items, request to ${server.url}/v1/traces responded with HTTP Status Code ${status}`,
     );
+  });
+
+  it.each([
+    [413, ""],
+    [400, "http: request body too large"],
+  ])("says with status %i %j that the request is too large, so that it is sent in parts", async (status, message) => {
+    const headers = { "content-type": "application/x-protobuf" };
+    const server = await backend({ status, headers, body: encodeStatus(3, message) });
+    const failure = await failureOf((await senderTo(server.url)).send(batch("traces"), patient));
+    expect(failure).toBeInstanceOf(TooLargeError);
+    expect(failure.disposition).toBe("permanent");
   });
 
   it("says what the Status in the answer says, and waits as long as RetryInfo says", async () => {

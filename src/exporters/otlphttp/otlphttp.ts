@@ -11,6 +11,7 @@ import {
   parseStatusJson,
   refusal,
 } from "../../sending/answer.ts";
+import { TooLargeError } from "../../sending/divide.ts";
 import type { AnyBatch } from "../../sending/sender.ts";
 import { compressor } from "../../transport/compression/compress.ts";
 import { type HttpAnswer, HttpClient } from "../../transport/http-client.ts";
@@ -30,6 +31,8 @@ const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 /** google.rpc.Code for an HTTP status (internal/statusutil); 2 is UNKNOWN. */
 const CODES: Readonly<Record<number, number>> = { 400: 3, 401: 16, 403: 7, 404: 12, 429: 8, 502: 14, 503: 14, 504: 14 };
 const UNKNOWN = 2;
+/** What a Collector says, with 400 where OTLP wants 413. */
+const TOO_LARGE = /request body too large/i;
 const UNAVAILABLE = 14;
 
 /** Posts batches, in protobuf or JSON. */
@@ -101,14 +104,13 @@ export class OtlpHttpSender {
     const said = status ? `, Message=${status.message}` : "";
     const location = answer.header("location");
     const moved = location === "" ? "" : `, Location=${location} (redirects are not followed; change the endpoint)`;
-    return refusal(
-      RETRYABLE.has(answer.status),
-      `error exporting items, request to ${url} responded with HTTP Status Code ${answer.status}${said}${moved}`,
-      {
-        code: CODES[answer.status] ?? UNKNOWN,
-        retryAfterMs: retryAfter(answer.header("retry-after"), this.#settings.clock.now()) ?? status?.retryAfterMs,
-      },
-    );
+    const message = `error exporting items, request to ${url} responded with HTTP Status Code ${answer.status}${said}${moved}`;
+    const isTooLarge = answer.status === 413 || (answer.status === 400 && TOO_LARGE.test(status?.message ?? ""));
+    if (isTooLarge) return new TooLargeError(message, { grpcCode: CODES[answer.status] ?? UNKNOWN });
+    return refusal(RETRYABLE.has(answer.status), message, {
+      code: CODES[answer.status] ?? UNKNOWN,
+      retryAfterMs: retryAfter(answer.header("retry-after"), this.#settings.clock.now()) ?? status?.retryAfterMs,
+    });
   }
 
   #usesTls(): boolean {
