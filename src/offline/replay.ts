@@ -29,12 +29,12 @@ export interface ReplayInput {
   readonly recordings: readonly string[];
 }
 
-/** The connector's defaults, but for the waits: log time passes at once, so a span may wait for its lines as long as a request for its spans. */
+/** The connector's defaults, but that a span waits for its lines as long as a request for its spans: log time passes at once. */
 export const REPLAY_SETTINGS: MergeSettings = {
   roles: { prefill: new Map(), decode: new Map() },
   names: { service: "omni-proxy", role: { prefill: "vllm-prefill", decode: "vllm-decode" }, version: "" },
-  spanWaitMs: 30_000,
-  waitMs: 30_000,
+  spanWaitMs: 10_000,
+  waitMs: 10_000,
   requestTimeoutMs: 900_000,
   maxRequests: 100_000,
   rememberMs: 900_000,
@@ -43,6 +43,8 @@ export const REPLAY_SETTINGS: MergeSettings = {
   unsampled: "emit",
 };
 
+/** Without recordings only lines of other logs can come after an end, and not much later: engine-log.ts takes a second's difference. */
+const LINES_WAIT_MS = 3_000;
 /** How often, in log time, the merge looks for what is due. */
 const TICK_MS = 250;
 /** All read buffers together, about; a log has at least the smaller and at most the larger chunk. */
@@ -61,7 +63,8 @@ export async function replay(
   sink: ReplaySink,
   notes: ReaderNotes,
 ): Promise<{ readonly lines: number }> {
-  const merge = new Merge(settings, observer, () => new SinkWriter(settings.names, sink));
+  const waitMs = input.recordings.length > 0 ? settings.waitMs : Math.min(settings.waitMs, LINES_WAIT_MS);
+  const merge = new Merge({ ...settings, waitMs }, observer, () => new SinkWriter(settings.names, sink));
   let lines = 0;
   let nowMs = 0;
   const limits: ReaderLimits = {

@@ -1,16 +1,40 @@
-/** The spans of each request of a trace: what hangs below its root, with the names on the way there. */
+/** The spans of each request of a trace: what hangs below its root, and on which path of names. */
 import { ROOT_SPAN } from "../omni/actions.ts";
 import { attribute, type KeyValue, type ResourceSpans, type SpanData } from "../pdata/model.ts";
 
+/** Names from a root down to a span: what spans of different requests are compared by. One object a path. */
+export class SpanPath {
+  readonly parent: SpanPath | undefined;
+  readonly name: string;
+  readonly #below = new Map<string, SpanPath>();
+
+  /** Without a parent: the path of roots, from which `to` leads to the others. */
+  constructor(name: string, parent?: SpanPath) {
+    this.name = name;
+    this.parent = parent;
+  }
+
+  /** The path one name further. */
+  to(name: string): SpanPath {
+    let path = this.#below.get(name);
+    if (!path) {
+      path = new SpanPath(name, this);
+      this.#below.set(name, path);
+    }
+    return path;
+  }
+
+  /** The names, "/" between them. */
+  toString(): string {
+    return this.parent ? `${this.parent}/${this.name}` : this.name;
+  }
+}
+
 export interface PlacedSpan {
   readonly span: SpanData;
+  /** Attributes of its resource. */
   readonly resource: readonly KeyValue[];
-  /** service.name; "" where the resource has none. */
-  readonly service: string;
-  /** Names from the root down to this span, with "/" between them: what spans of different requests are compared by. */
-  readonly path: string;
-  /** The path above; "" for the root. */
-  readonly parentPath: string;
+  readonly path: SpanPath;
 }
 
 export interface RequestTree {
@@ -19,21 +43,14 @@ export interface RequestTree {
   readonly spans: readonly PlacedSpan[];
 }
 
-interface Found {
-  readonly span: SpanData;
-  readonly resource: readonly KeyValue[];
-  readonly service: string;
-}
-
-/** The requests of a trace by their roots, in order; spans under none are in none. Cost: one look at each span. */
-export function requestTrees(resourceSpans: readonly ResourceSpans[]): RequestTree[] {
-  const children = new Map<string, Found[]>();
-  const roots: Found[] = [];
+/** The requests of a trace by their roots, in order; spans under none are in none. `top` is the path of all roots. */
+export function requestTrees(resourceSpans: readonly ResourceSpans[], top: SpanPath): RequestTree[] {
+  const roots: { span: SpanData; resource: readonly KeyValue[] }[] = [];
+  const children = new Map<string, { span: SpanData; resource: readonly KeyValue[] }[]>();
   for (const { resource, scopeSpans } of resourceSpans) {
-    const service = serviceOf(resource.attributes);
     for (const { spans } of scopeSpans) {
       for (const span of spans) {
-        const found: Found = { span, resource: resource.attributes, service };
+        const found = { span, resource: resource.attributes };
         if (span.name === ROOT_SPAN) roots.push(found);
         else if (span.parentSpanId !== "") {
           const siblings = children.get(span.parentSpanId);
@@ -43,15 +60,17 @@ export function requestTrees(resourceSpans: readonly ResourceSpans[]): RequestTr
       }
     }
   }
-  return roots.map((root) => {
-    const spans: PlacedSpan[] = [{ ...root, path: root.span.name, parentPath: "" }];
-    for (let at = 0; at < spans.length; at++) {
+  return roots.map(({ span: root, resource }) => {
+    const spans: PlacedSpan[] = [{ span: root, resource, path: top }];
+    for (let at = 0; at < spans.length && children.size > 0; at++) {
       const { span, path } = spans[at] as PlacedSpan;
-      const below = children.get(span.spanId) ?? [];
+      const below = children.get(span.spanId);
+      if (!below) continue;
       children.delete(span.spanId); // an id that occurs twice has its children once
-      for (const child of below) spans.push({ ...child, path: `${path}/${child.span.name}`, parentPath: path });
+      for (const child of below)
+        spans.push({ span: child.span, resource: child.resource, path: path.to(child.span.name) });
     }
-    return { root: root.span, spans };
+    return { root, spans };
   });
 }
 

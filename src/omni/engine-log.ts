@@ -7,6 +7,10 @@ import { candidates } from "./request-id.ts";
 /** How far a line may lie outside its request's interval: the hosts' clocks differ. */
 const SLACK_US = 1e6;
 
+const CHAT = "chatcmpl-";
+/** An id whose first candidate (request-id.ts) is what follows the prefix. */
+const PLAIN_CHAT = /^chatcmpl-[0-9a-f-]{1,36}$/;
+
 interface Pending {
   readonly records: Map<Role, EngineRecord>;
   readonly sinceMs: number;
@@ -28,15 +32,11 @@ export class EngineLog {
   /** Takes the line that the parser holds. `live` finds requests by logged id. */
   take(line: LineParser, live: (key: string) => readonly ProxyRequest[], nowMs: number): void {
     if (line.engineAction < 0) return;
-    const keys = candidates(Buffer.from(line.idKey(), "latin1").toString("utf8"));
-    for (const key of keys) {
-      const request = live(key).find((known) => !known.sent && contains(known, line.timeUs));
-      if (!request) continue;
-      request.engine ??= new Map();
-      note(request.engine, line);
-      request.touchedMs = nowMs;
-      return;
-    }
+    const id = line.idKey();
+    // Nearly all lines are of chat requests: what is in front of the id is known, and nothing is behind it.
+    if (PLAIN_CHAT.test(id) && this.#give(line, id.slice(CHAT.length), live, nowMs)) return;
+    const keys = candidates(Buffer.from(id, "latin1").toString("utf8"));
+    for (const key of keys) if (this.#give(line, key, live, nowMs)) return;
     const key = keys.at(-1) as string;
     let pending = this.#pending.get(key);
     if (!pending) {
@@ -45,6 +45,17 @@ export class EngineLog {
       if (this.#pending.size > this.#capacity) this.#drop(this.#pending.keys().next().value as string);
     }
     note(pending.records, line);
+  }
+
+  #give(line: LineParser, key: string, live: (key: string) => readonly ProxyRequest[], nowMs: number): boolean {
+    for (const request of live(key)) {
+      if (request.sent || !contains(request, line.timeUs)) continue;
+      request.engine ??= new Map();
+      note(request.engine, line);
+      request.touchedMs = nowMs;
+      return true;
+    }
+    return false;
   }
 
   /** Gives a request that has just begun, or is about to be sent, the lines that came before it. */

@@ -3,7 +3,7 @@
  * UTF-8, and a string a line would cost more than the merge itself. Line forms: nginx's error log format, and the
  * messages seen in captures of the real proxy (test/fixtures/captures).
  */
-import { ENGINE_ACTION_INDEX, PROXY_ACTION_INDEX, RECEIVED } from "./actions.ts";
+import { ENGINE_ACTION_INDEX, PROXY_ACTION_INDEX, RECEIVED, type Role } from "./actions.ts";
 import { find, findLast, isDigit, starts, startsWith } from "./bytes.ts";
 
 /** What a line tells: `LineParser.kind` after `parse`. */
@@ -55,6 +55,8 @@ const ACTIVITY =
 export const LOGGED_ID_BYTES = 36;
 /** The longest part of an omnilogger line in front of `<<<Action:` (`asctime - `, a logger's name, a level). */
 const ENGINE_PREFIX_BYTES = 128;
+/** Values of `Role:` that are kept taken apart. */
+const MOST_ROLES = 4096;
 /** A W3C traceparent of version 00 (the proxy's buffer has no end mark behind it). */
 const TRACEPARENT_BYTES = 55;
 
@@ -81,7 +83,7 @@ export class LineParser {
   text = "";
   alias = "";
   engineAction = -1;
-  role: "prefill" | "decode" = "prefill";
+  role: Role = "prefill";
   roleHost = "";
   /** The line being read; ranges point into it. */
   bytes: Buffer = Buffer.alloc(0);
@@ -90,6 +92,7 @@ export class LineParser {
   #to = 0;
   #timeStart = 0;
   #timeEnd = 0;
+  readonly #roles = new Map<string, { readonly role: Role; readonly host: string } | null>();
   #lastPrefix = "";
   #lastPrefixSecond = 0;
 
@@ -425,14 +428,25 @@ export class LineParser {
     if (nameEnd < 0) return this.kind;
     const role = findLast(bytes, ROLE, this.idStart, to);
     if (role < 0) return this.kind;
-    const value = bytes.toString("utf8", role + ROLE.length, Math.min(to, role + ROLE.length + 128)).trim();
-    const parts = /^(prefill|decode)(?:_(.*))?$/.exec(value);
-    if (!parts) return this.kind;
-    this.role = parts[1] as "prefill" | "decode";
-    this.roleHost = parts[2] ?? "";
+    if (!this.#roleOf(bytes.toString("utf8", role + ROLE.length, Math.min(to, role + ROLE.length + 128))))
+      return this.kind;
     this.idEnd = role;
     this.engineAction = ENGINE_ACTION_INDEX.get(bytes.toString("latin1", name, nameEnd)) ?? -1;
     return this.#is(ENGINE, role);
+  }
+
+  /** Sets role and roleHost; the same few values come again and again. */
+  #roleOf(value: string): boolean {
+    let told = this.#roles.get(value);
+    if (told === undefined) {
+      const parts = /^(prefill|decode)(?:_(.*))?$/.exec(value.trim());
+      told = parts ? { role: parts[1] as Role, host: parts[2] ?? "" } : null;
+      if (this.#roles.size < MOST_ROLES) this.#roles.set(value, told);
+    }
+    if (told === null) return false;
+    this.role = told.role;
+    this.roleHost = told.host;
+    return true;
   }
 
   #aliasLine(at: number): number {

@@ -1,5 +1,4 @@
-import { createReadStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { closeSync, createReadStream, openSync, readSync } from "node:fs";
 import { createGunzip } from "node:zlib";
 
 /** A file to be read. */
@@ -10,7 +9,7 @@ export interface DataFile {
 
 /** @throws when a plain file cannot be opened; a gzip file's fault shows at the first read */
 export async function openChunks(file: DataFile): Promise<ChunkSource> {
-  return file.gzip ? new GzipSource(file.path) : PlainSource.open(file.path);
+  return file.gzip ? new GzipSource(file.path) : new PlainSource(file.path);
 }
 
 /** Where bytes come from, in pieces. */
@@ -22,22 +21,20 @@ export interface ChunkSource {
   close(): Promise<void>;
 }
 
+/** Reads at once: the next chunk is there sooner than another thread could be asked for it. */
 class PlainSource implements ChunkSource {
-  readonly #handle: FileHandle;
+  readonly #file: number;
+  #open = true;
   #raw = 0;
 
-  static async open(path: string): Promise<PlainSource> {
-    return new PlainSource(await open(path));
-  }
-
-  private constructor(handle: FileHandle) {
-    this.#handle = handle;
+  constructor(path: string) {
+    this.#file = openSync(path, "r");
   }
 
   async read(into: Buffer, at: number): Promise<number> {
-    const { bytesRead } = await this.#handle.read(into, at, into.length - at);
-    this.#raw += bytesRead;
-    return bytesRead;
+    const read = readSync(this.#file, into, at, into.length - at, null);
+    this.#raw += read;
+    return read;
   }
 
   takeRaw(): number {
@@ -46,8 +43,9 @@ class PlainSource implements ChunkSource {
     return raw;
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  async close(): Promise<void> {
+    if (this.#open) closeSync(this.#file);
+    this.#open = false;
   }
 }
 

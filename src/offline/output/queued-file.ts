@@ -2,7 +2,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { Problem, reasonOf } from "../problem.ts";
 
-/** Texts are put together to pieces of about this many bytes. */
+/** What is appended goes to the disk in pieces of about this many bytes. */
 const PIECE_BYTES = 1024 * 1024;
 /** With more than this waiting for the disk, whoever writes should wait too. */
 const MOST_WAITING = 8 * 1024 * 1024;
@@ -10,8 +10,8 @@ const MOST_WAITING = 8 * 1024 * 1024;
 export class QueuedFile {
   readonly path: string;
   #handle: Promise<FileHandle>;
-  #texts: string[] = [];
-  #textBytes = 0;
+  #piece = Buffer.allocUnsafe(PIECE_BYTES);
+  #filled = 0;
   #waiting = 0;
   #writing: Promise<void> = Promise.resolve();
   #failure: unknown;
@@ -28,14 +28,14 @@ export class QueuedFile {
   append(data: string | Uint8Array): void {
     const bytes = typeof data === "string" ? Buffer.byteLength(data) : data.byteLength;
     this.size += bytes;
-    if (typeof data !== "string") {
-      this.#flush();
-      this.#push(data);
+    if (bytes > PIECE_BYTES - this.#filled) this.#flush();
+    if (bytes > PIECE_BYTES) {
+      this.#push(Buffer.from(data as string));
       return;
     }
-    this.#texts.push(data);
-    this.#textBytes += bytes;
-    if (this.#textBytes >= PIECE_BYTES) this.#flush();
+    if (typeof data === "string") this.#piece.write(data, this.#filled);
+    else this.#piece.set(data, this.#filled);
+    this.#filled += bytes;
   }
 
   /** Undefined while the disk keeps up; else when it does again. @throws Problem (rejects) when it cannot be written */
@@ -55,11 +55,10 @@ export class QueuedFile {
   }
 
   #flush(): void {
-    if (this.#texts.length === 0) return;
-    const text = this.#texts.join("");
-    this.#texts = [];
-    this.#textBytes = 0;
-    this.#push(Buffer.from(text));
+    if (this.#filled === 0) return;
+    this.#push(this.#piece.subarray(0, this.#filled));
+    this.#piece = Buffer.allocUnsafe(PIECE_BYTES);
+    this.#filled = 0;
   }
 
   #push(bytes: Uint8Array): void {

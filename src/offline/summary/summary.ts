@@ -8,7 +8,7 @@ import { type ResourceSpans, SPAN_KIND, type SpanData, STATUS_CODE } from "../..
 import { Records } from "../numbers/records.ts";
 import { Sample } from "../numbers/sample.ts";
 import type { Scratch } from "../numbers/scratch.ts";
-import { type RequestTree, requestTrees } from "../request-tree.ts";
+import { type RequestTree, requestTrees, SpanPath, serviceOf } from "../request-tree.ts";
 import type { OfflineTrace } from "../trace.ts";
 import { Middle } from "./middle.ts";
 
@@ -25,9 +25,7 @@ export const STATISTICS: readonly { readonly name: string; readonly key: string;
 ];
 
 interface Row {
-  readonly path: string;
-  readonly parentPath: string;
-  readonly name: string;
+  readonly path: SpanPath;
   readonly service: string;
   readonly kind: number;
   readonly durations: Sample;
@@ -46,7 +44,8 @@ interface Vector {
 
 export class Summary {
   readonly #scratch: Scratch;
-  readonly #rows = new Map<string, Row>();
+  readonly #top = new SpanPath(ROOT_SPAN);
+  readonly #rows = new Map<SpanPath, Row>();
   readonly #records: Records;
   readonly #middle: Middle<Vector>;
   #firstTrace = "";
@@ -68,7 +67,7 @@ export class Summary {
   /** Takes the requests of a trace that ended well. */
   add(trace: OfflineTrace): void {
     if (trace.requests.length === 0) return;
-    const trees = requestTrees(trace.resourceSpans);
+    const trees = requestTrees(trace.resourceSpans, this.#top);
     for (const request of trace.requests) {
       if (request.figures.verdict.outcome !== "ok") continue;
       const tree = trees.find(({ root }) => root.spanId === request.rootSpanId);
@@ -86,7 +85,7 @@ export class Summary {
 
   /** The summary traces; empty when no request is left. */
   traces(): OfflineTrace[] {
-    const root = this.#rows.get(ROOT_SPAN);
+    const root = this.#rows.get(this.#top);
     if (!root) return [];
     const ends = STATISTICS.map(({ q }) => statistic(root.durations, q));
     const nearest = this.#records.nearest(ends);
@@ -99,11 +98,11 @@ export class Summary {
         const startUnixNano = originNs + nanos(row === root ? 0 : statistic(row.offsets, q));
         return {
           traceId,
-          spanId: idOf([traceId, row.path], 16),
-          parentSpanId: row === root ? "" : idOf([traceId, row.parentPath], 16),
+          spanId: idOf([traceId, String(row.path)], 16),
+          parentSpanId: row === root ? "" : idOf([traceId, String(row.path.parent)], 16),
           traceState: "",
           flags: 0x100,
-          name: row === root ? name : row.name,
+          name: row === root ? name : row.path.name,
           kind: row === root ? SPAN_KIND.SERVER : row.kind,
           startUnixNano,
           endUnixNano: startUnixNano + nanos(durationUs),
@@ -146,14 +145,12 @@ export class Summary {
     this.requests++;
     this.#records.add({ value: endToEndUs, startUs, traceId, rootSpanId, id });
     const rootStart = tree.root.startUnixNano;
-    for (const { span, service, path, parentPath } of tree.spans) {
+    for (const { span, resource, path } of tree.spans) {
       let row = this.#rows.get(path);
       if (!row) {
         row = {
           path,
-          parentPath,
-          name: span.name,
-          service,
+          service: serviceOf(resource),
           kind: span.kind,
           durations: new Sample(this.#scratch),
           offsets: new Sample(this.#scratch),
