@@ -41,6 +41,19 @@ module.exports = {
       to: { path: "^src/", pathNot: "^src/(sending|pdata|telemetry|config)/|^src/kernel/(api|errors|id|storage)" },
     },
     {
+      name: "offline-imports",
+      comment: "The offline tools work on the domain core alone: no service, no component, no configuration file.",
+      severity: "error",
+      from: { path: "^src/offline/", pathNot: "\\.test\\.ts$" },
+      to: { path: "^src/", pathNot: "^src/(offline|omni|pdata)/" },
+    },
+    {
+      name: "only-cli-imports-offline",
+      severity: "error",
+      from: { path: "^src/", pathNot: "^src/(offline|cli)/" },
+      to: { path: "^src/offline/" },
+    },
+    {
       name: "component-not-component",
       severity: "error",
       from: { path: component },

@@ -11,7 +11,7 @@ import { findLogs } from "./files/find-logs.ts";
 import { Gatherer } from "./gatherer.ts";
 import { Scratch } from "./numbers/scratch.ts";
 import { JaegerFiles } from "./output/jaeger-files.ts";
-import { ENDPOINT_SETTINGS, OtlpEndpoint } from "./output/otlp-endpoint.ts";
+import { ENDPOINT_SETTINGS, type EndpointSettings, OtlpEndpoint } from "./output/otlp-endpoint.ts";
 import { OtlpFile } from "./output/otlp-file.ts";
 import type { TraceOutput, WrittenFile } from "./output/output.ts";
 import { EXIT, Problem, reasonOf } from "./problem.ts";
@@ -29,7 +29,8 @@ export interface ConvertOptions {
   /** Undefined sends to `endpoint` only. */
   readonly out: string | undefined;
   readonly format: ConvertFormat;
-  readonly endpoint: { readonly url: string; readonly headers: Readonly<Record<string, string>> } | undefined;
+  /** What is not told is as in ENDPOINT_SETTINGS. */
+  readonly endpoint: (Pick<EndpointSettings, "url" | "headers"> & Partial<EndpointSettings>) | undefined;
   /** Recorded OTLP to be merged in. */
   readonly otlp: readonly string[];
   readonly selection: Selection;
