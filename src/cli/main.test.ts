@@ -5,7 +5,6 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { CommandRun, command } from "../../test/kit/edge.ts";
-import { freePorts } from "../../test/kit/process.ts";
 import { StopSignal } from "./edge.ts";
 
 const DOCUMENTS = fileURLToPath(new URL("../../test/fixtures/config/documents-otel.yml", import.meta.url));
@@ -312,11 +311,13 @@ describe("omnishim", () => {
   });
 
   it("warns and goes on when its metrics port is taken", async () => {
-    const [port] = await freePorts(1);
-    const args = [`--config=${NOP}`, `--set=service::telemetry::metrics={level: basic, address: "127.0.0.1:${port}"}`];
-    const first = new CommandRun(args);
-    await first.line(/Everything is ready/);
-    const second = new CommandRun(args);
+    const args = (address: string) => [
+      `--config=${NOP}`,
+      `--set=service::telemetry::metrics={level: basic, address: "${address}"}`,
+    ];
+    const first = new CommandRun(args("127.0.0.1:0"));
+    const [, port = ""] = await first.line(/Metrics are at http:\/\/127\.0\.0\.1:(\d+)\//);
+    const second = new CommandRun(args(`127.0.0.1:${port}`));
     await second.line(/Everything is ready/);
     expect(second.stderr).toMatch(
       new RegExp(

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { encodeTraces } from "../../src/pdata/encode.ts";
 import { OtlpClient } from "../kit/otlp-client.ts";
 import { OtlpSink } from "../kit/otlp-sink.ts";
-import { freePorts, Program } from "../kit/process.ts";
+import { Program } from "../kit/process.ts";
 
 const DOCUMENTS = fileURLToPath(new URL("../fixtures/config/documents-otel.yml", import.meta.url));
 
@@ -62,7 +62,7 @@ async function startSink(): Promise<OtlpSink> {
 const NO_METRICS = "--set=service::telemetry::metrics::level=none";
 
 /** otlp -> batch that waits for an hour -> otlp at `address`. */
-function passThrough(address: string, grpcPort: number): string {
+function passThrough(address: string, grpcPort = 0): string {
   const file = join(folder, "otel.yml");
   writeFileSync(
     file,
@@ -77,6 +77,13 @@ service:
   return file;
 }
 
+/** The port that the system chose for OTLP/gRPC, once it is ready. */
+async function grpcPort(program: Program): Promise<number> {
+  await program.line(/Everything is ready/);
+  const [, port] = await program.line(/OTLP\/gRPC listens on 127\.0\.0\.1:(\d+)/);
+  return Number(port);
+}
+
 async function send(port: number): Promise<void> {
   const client = new OtlpClient(`127.0.0.1:${port}`);
   try {
@@ -89,10 +96,9 @@ async function send(port: number): Promise<void> {
 describe("the program", () => {
   it.each(["SIGTERM", "SIGINT"] as const)("sends on what it accepted and ends with 0 when %s comes", async (signal) => {
     const sink = await startSink();
-    const [port] = (await freePorts(1)) as [number];
-    const program = omnishim(["--config", passThrough(sink.address, port)]);
+    const program = omnishim(["--config", passThrough(sink.address)]);
     await program.line(/Everything is ready/);
-    await send(port);
+    await send(await grpcPort(program));
     expect(sink.seen).toBe(0);
     program.signal(signal);
     expect(await program.exit()).toEqual({ code: 0, signal: undefined });
@@ -103,15 +109,14 @@ describe("the program", () => {
   it("ends at its deadline when the destination does not answer", async () => {
     const sink = await startSink();
     sink.faults = () => ({ kind: "hang" });
-    const [port] = (await freePorts(1)) as [number];
     const program = omnishim([
       "--config",
-      passThrough(sink.address, port),
+      passThrough(sink.address),
       "--set=exporters::otlp::timeout=1h",
       "--shutdown-timeout=300ms",
     ]);
     await program.line(/Everything is ready/);
-    await send(port);
+    await send(await grpcPort(program));
     program.signal("SIGTERM");
     expect((await program.exit(10_000)).signal).toBeUndefined();
     expect(program.output).toContain("Shutdown complete.");
@@ -120,15 +125,14 @@ describe("the program", () => {
   it("ends at once with 1 when a second signal comes", async () => {
     const sink = await startSink();
     sink.faults = () => ({ kind: "hang" });
-    const [port] = (await freePorts(1)) as [number];
     const program = omnishim([
       "--config",
-      passThrough(sink.address, port),
+      passThrough(sink.address),
       "--set=exporters::otlp::timeout=1h",
       "--shutdown-timeout=1h",
     ]);
     await program.line(/Everything is ready/);
-    await send(port);
+    await send(await grpcPort(program));
     program.signal("SIGINT");
     await sink.until("the export has begun", ({ seen }) => seen > 0);
     program.signal("SIGINT");
@@ -175,32 +179,30 @@ describe("the program", () => {
   });
 
   it("runs the documents' own file", async () => {
-    const [grpc, http] = (await freePorts(2)) as [number, number];
     const sink = await startSink();
     // The file as it is, on ports that are free here and without Docker's name for Jaeger.
     const program = omnishim([
       `--config=${DOCUMENTS}`,
-      `--set=receivers::otlp::protocols::grpc::endpoint=127.0.0.1:${grpc}`,
-      `--set=receivers::otlp::protocols::http::endpoint=0.0.0.0:${http}`,
+      `--set=receivers::otlp::protocols::grpc::endpoint=127.0.0.1:0`,
+      `--set=receivers::otlp::protocols::http::endpoint=0.0.0.0:0`,
       `--set=exporters::otlp::endpoint=${sink.address}`,
       NO_METRICS,
     ]);
     await program.line(/Everything is ready/);
-    await send(grpc);
+    await send(await grpcPort(program));
     await sink.until("the span is there", ({ accepted }) => accepted.length === 1);
     expect(sink.bytes("traces")).toEqual(REQUEST);
-    expect(program.output).toMatch(new RegExp(`:${http}.*reachable on every network interface`));
+    expect(program.output).toMatch(/OTLP\/HTTP listens on .*reachable on every network interface/);
     expect(await program.stop()).toEqual({ code: 0, signal: undefined });
   });
 
   it("runs a built-in default without a file, and says what it does and what comes next", async () => {
-    const [grpc, http] = (await freePorts(2)) as [number, number];
     const log = join(folder, "nginx_error.log");
     writeFileSync(log, "");
     const program = omnishim(
       [
-        `--set=receivers::otlp::protocols::grpc::endpoint=127.0.0.1:${grpc}`,
-        `--set=receivers::otlp::protocols::http::endpoint=127.0.0.1:${http}`,
+        `--set=receivers::otlp::protocols::grpc::endpoint=127.0.0.1:0`,
+        `--set=receivers::otlp::protocols::http::endpoint=127.0.0.1:0`,
         "--set=connectors::request_merge::span_wait=0s",
         NO_METRICS,
       ],
@@ -213,7 +215,7 @@ describe("the program", () => {
       "Next: point vLLM here",
     ])
       expect(program.output).toContain(text);
-    await send(grpc);
+    await send(await grpcPort(program));
     await program.line(/llm_request/);
     expect(await program.stop()).toEqual({ code: 0, signal: undefined });
   });
@@ -223,10 +225,9 @@ describe("the program", () => {
     servers.push(server);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as { port: number };
-    const [http] = (await freePorts(1)) as [number];
     const program = omnishim([
       `--set=receivers::otlp::protocols::grpc::endpoint=127.0.0.1:${port}`,
-      `--set=receivers::otlp::protocols::http::endpoint=127.0.0.1:${http}`,
+      `--set=receivers::otlp::protocols::http::endpoint=127.0.0.1:0`,
       NO_METRICS,
     ]);
     expect(await program.exit()).toEqual({ code: 1, signal: undefined });
@@ -235,13 +236,12 @@ describe("the program", () => {
 
   it("drains and ends with 1 when an error is caught by nothing", async () => {
     const sink = await startSink();
-    const [port] = (await freePorts(1)) as [number];
     const crash = 'process.on("SIGUSR2", () => { throw new Error("boom"); })';
-    const program = omnishim(["--config", passThrough(sink.address, port)], {
+    const program = omnishim(["--config", passThrough(sink.address)], {
       nodeArgs: ["--import", `data:text/javascript,${encodeURIComponent(crash)}`],
     });
     await program.line(/Everything is ready/);
-    await send(port);
+    await send(await grpcPort(program));
     program.signal("SIGUSR2");
     expect(await program.exit()).toEqual({ code: 1, signal: undefined });
     expect(program.output).toContain("Error: unexpected, please report it: Error: boom");
