@@ -32,6 +32,8 @@ export const ENGINE = 10;
 export const ALIAS = 11;
 /** A row of the access log; read it with access-row.ts. */
 export const ACCESS = 12;
+/** `prefill: req->metrics.max_tokens = N`: `number` is what the client asked for. */
+export const MAX_TOKENS = 13;
 
 /** What a FAILURE line reports; omni.outcome is made from these (outcome.ts). */
 export type Failure = "client_closed" | "timeout" | "prefill_failed" | "io_failed" | "upstream_closed";
@@ -237,6 +239,14 @@ export class LineParser {
         return starts(bytes, at, to, "upstream prematurely closed connection")
           ? this.#fail("upstream_closed", at)
           : this.kind;
+      case 112: // p
+        if (
+          this.connection >= 0 &&
+          starts(bytes, at, to, "prefill: req->metrics.max_tokens = ") &&
+          this.#numberAt(at + 35)
+        )
+          this.#is(MAX_TOKENS, at);
+        return this.kind;
       case 82: // R
         return this.#aliasLine(at);
       default:

@@ -16,6 +16,7 @@ import {
   FAILURE,
   LineParser,
   LOGGED_ID_BYTES,
+  MAX_TOKENS,
   NGINX_START,
   POLICY,
   RELEASE_STATS,
@@ -159,8 +160,9 @@ export class LogTable {
     if (kind === NGINX_START) {
       for (const [, left] of source.scheduled) this.#place(source, left, -1);
       source.scheduled.clear();
-      source.connections.clear();
       source.slots.clear();
+      // Connections stay: while a restart is graceful, the old workers' last requests end below this line. A connection
+      // number that starts again is seen by its first lines (#current).
     } else if (kind === ACTION) {
       source.scheduled.set(line.pid, { action: line.action, timeUs: line.timeUs, id: line.idKey() });
     }
@@ -247,6 +249,11 @@ export class LogTable {
         if (!request) break;
         request.promptTokensEstimate = line.number;
         request.upstreamReads = line.second;
+        break;
+      }
+      case MAX_TOKENS: {
+        const request = source.connections.get(line.connection);
+        if (request?.open) request.maxTokens = line.number;
         break;
       }
       default:

@@ -97,6 +97,8 @@ export class ProxyRequest {
   decodeAddress = "";
   /** From the access log; 0 until its row is seen. */
   status = 0;
+  /** What the client asked for, as the proxy read it; 0 where the log does not tell. */
+  maxTokens = 0;
   promptTokensEstimate = -1;
   upstreamReads = -1;
   /** True when only the access log told of it: its END is the row's, not the log's. */

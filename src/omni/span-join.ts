@@ -129,7 +129,12 @@ export function tellRole(
   if (!settled) return "wait";
   const prefill = overlap(span, request.running("prefill"));
   const decode = overlap(span, request.running("decode"));
-  if (Math.abs(prefill - decode) <= uncertainty(request)) return undefined;
+  if (Math.abs(prefill - decode) <= uncertainty(request)) {
+    // Policy parallel runs both at once. Decode was asked for more than one token, so one token is prefill's - but beam
+    // search asks decode for one token at a time.
+    const isPrefill = prefill > 0 && request.maxTokens > 1 && !span.facts.requestId.includes("-beam-");
+    return isPrefill ? { role: "prefill", rule: "tokens" } : undefined;
+  }
   return { role: prefill > decode ? "prefill" : "decode", rule: "overlap" };
 }
 

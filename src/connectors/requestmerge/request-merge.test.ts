@@ -117,6 +117,34 @@ describe("request_merge", () => {
     ]);
   });
 
+  it("tells prefill from decode under policy parallel, where both run at once, by what the client asked for", async () => {
+    const parallel = (id: string, connection: number, maxTokens: number): Buffer[] => {
+      const lines = requestLines({ id, connection, at: 100 }).map((line) => line.toString("latin1"));
+      const at = (name: string): number => lines.findIndex((line) => line.includes(`Action: ${name};`));
+      // D running begins right behind P running, and prefill finishes after the first token.
+      const [finish] = lines.splice(at("Finish P running"), 1) as [string];
+      for (const name of ["Enter state D waiting", "Enter state D running"])
+        lines[at(name)] = (lines[at(name)] as string).replace("100.05", "100.003");
+      lines.splice(at("Proxy got first token") + 1, 0, finish);
+      lines.splice(
+        3,
+        0,
+        (lines[0] as string).replace(/<<<.*?, client/, `prefill: req->metrics.max_tokens = ${maxTokens}, client`),
+      );
+      return lines.map((line) => Buffer.from(line, "latin1"));
+    };
+    for (const [maxTokens, role] of [
+      [6, "prefill"],
+      [1, undefined],
+    ] as const) {
+      const run = await new MergeRun().start();
+      await run.lines(parallel(UUID, 1, maxTokens));
+      await run.spans(encodeTraces([vllmSpan({ id: `cmpl-${UUID}-0`, role: "prefill", at: 100 })]));
+      expect(attribute(run.output()[0] as OutSpan, "omni.role")).toBe(role);
+      await run.stop();
+    }
+  });
+
   it("gives a UUID that is used again a trace of its own", async () => {
     const run = await new MergeRun().start();
     for (const connection of [1, 2]) await run.lines(requestLines({ id: UUID, connection, at: 100 + connection }));
