@@ -1,5 +1,17 @@
 /** The `omni_proxy_log` section. Names are those of contrib's filelog receiver where it has the same thing. */
-import { bool, byteSize, duration, int, oneOf, section, text, texts, withHint, type z } from "../../config/schema.ts";
+import {
+  bool,
+  byteSize,
+  duration,
+  extensionId,
+  int,
+  oneOf,
+  section,
+  text,
+  texts,
+  withHint,
+  type z,
+} from "../../config/schema.ts";
 import { parseGlob } from "./glob.ts";
 
 /** What is in the files; it travels with the lines as the resource attribute `omni.log.format`. */
@@ -42,6 +54,7 @@ export const schema = section({
   max_batch_lines: int(4096, 1),
   max_batch_bytes: byteSize("256KiB", 1, 67_108_864),
   rotate_wait: duration("5s"),
+  storage: extensionId(),
   retry_on_failure: section({
     enabled: bool(true),
     initial_interval: duration("100ms").refine((ms) => ms >= 1, { error: "must be at least 1ms" }),

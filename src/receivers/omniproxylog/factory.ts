@@ -13,6 +13,7 @@ export const omniProxyLogReceiverFactory: ReceiverFactory = {
     const { config, effective } = decodeSection(schema, section);
     return {
       effective,
+      extensions: config.storage === undefined ? [] : [{ path: ["storage"], id: config.storage }],
       create: (settings) => (next) => {
         if (!next.logs) throw new Error("omni_proxy_log gives logs: put it into a logs pipeline");
         return new OmniProxyLogReceiver(config, settings, next.logs);

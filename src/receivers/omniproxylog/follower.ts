@@ -3,8 +3,8 @@ import { dirname } from "node:path";
 import type { FileAccess, FileFacts } from "./files.ts";
 import type { Glob } from "./glob.ts";
 import { type FileKey, fileKey } from "./identity.ts";
-import type { Checkpoint } from "./offsets.ts";
 import type { RecordEncoder } from "./records.ts";
+import { neighbours, Resumption } from "./resumption.ts";
 import { type Machinery, Source } from "./source.ts";
 import { Tail, type TailLimits } from "./tail.ts";
 import { Turns } from "./turns.ts";
@@ -24,9 +24,6 @@ export interface FollowerOptions extends TailLimits {
   encoder(path: string): RecordEncoder;
 }
 
-/** How many names of a folder are tried to find where a file was moved to. */
-const MOST_NEIGHBOURS = 4096;
-
 /** `look` finds out what changed and sets the sources to work; it does not wait for them. */
 export class Follower {
   readonly #files: FileAccess;
@@ -39,13 +36,14 @@ export class Follower {
   readonly #wanted: WantedPaths;
   readonly #turns = new Turns();
   #isFirstLook = true;
-  #resumed = new Map<FileKey, Checkpoint>();
+  readonly #resumption: Resumption;
   #looking: Promise<void> = Promise.resolve();
 
   constructor(files: FileAccess, options: FollowerOptions, shared: Machinery) {
     this.#files = files;
     this.#options = options;
     this.#shared = shared;
+    this.#resumption = new Resumption(files, options.headBytes, shared.offsets, shared.telemetry);
     this.#wanted = new WantedPaths(options.include, options.exclude, files, shared.telemetry, shared.clock);
   }
 
@@ -68,7 +66,7 @@ export class Follower {
 
   /** Reads the checkpoints and takes the first look, so that what is written from now on will be read. */
   async begin(): Promise<void> {
-    for (const checkpoint of await this.#shared.offsets.load()) this.#resumed.set(fileKey(checkpoint), checkpoint);
+    await this.#resumption.load();
     await this.look();
   }
 
@@ -101,6 +99,7 @@ export class Follower {
       if (stopped.aborted) return;
       await this.#lookAt(path, now);
     }
+    if (this.#isFirstLook) await this.#takeUpRenamed(now);
     for (const tail of [...this.#tails.values()]) {
       if (tail.path === undefined) await this.#lookAtMoved(tail, now);
       if (tail.leftOriginAt !== undefined && this.#tails.has(tail.key))
@@ -138,27 +137,44 @@ export class Follower {
     telemetry.readable("look", path);
     if (!facts) return;
     if (!facts.isFile) return telemetry.warn(path, "not a regular file: it is not read as a log", { path });
-    const tail = this.#tails.get(fileKey(facts)) ?? this.#adopt(path, facts, now);
+    const tail = this.#tails.get(fileKey(facts)) ?? (await this.#adopt(path, facts, now));
     if (tail.path === undefined) this.#arrive(tail, path);
     if (tail.path !== path) return; // a second name of a file that is followed
     tail.observe(facts, now);
     if (!tail.isOpen && tail.isReady && (await this.#makeRoom())) await this.#open(tail, path);
   }
 
-  #adopt(path: string, facts: FileFacts, now: number): Tail {
-    const checkpoint = this.#resumed.get(fileKey(facts));
-    const start = checkpoint ?? (this.#isFirstLook ? this.#options.startAt : "beginning");
-    const tail = new Tail(path, facts, start, this.#options, now);
-    this.#tails.set(tail.key, tail);
+  async #adopt(path: string, facts: FileFacts, now: number): Promise<Tail> {
+    const checkpoint = await this.#resumption.checkpointOf(path, facts);
+    // `start_at` is for the first run only: what is unknown to a later one came while nobody looked.
+    const isNew = !this.#isFirstLook || this.#resumption.isLaterRun;
+    const start = checkpoint ?? (isNew ? "beginning" : this.#options.startAt);
+    const tail = this.#follow(new Tail(path, facts, start, this.#options, now));
     this.#byPath.set(path, tail);
+    if (tail.origin !== path) tail.leftOriginAt = now; // renamed while nobody looked
+    this.#shared.telemetry.info("following a log file", { path, offset: tail.offset, size: facts.size });
+    return tail;
+  }
+
+  #follow(tail: Tail): Tail {
+    this.#tails.set(tail.key, tail);
     let source = this.#sources.get(tail.origin);
     if (!source) {
       source = new Source(tail.origin, this.#options.encoder(tail.origin), this.#shared);
       this.#sources.set(tail.origin, source);
     }
     source.tails.push(tail);
-    this.#shared.telemetry.info("following a log file", { path, offset: tail.offset, size: facts.size });
     return tail;
+  }
+
+  /** Takes up the files that were renamed while nobody looked, and puts the files behind each path in order of age. */
+  async #takeUpRenamed(now: number): Promise<void> {
+    for (const { path, facts, checkpoint } of await this.#resumption.renamed((key) => this.#tails.has(key))) {
+      const tail = this.#follow(new Tail(path, facts, checkpoint, this.#options, now));
+      tail.path = undefined;
+      tail.leftOriginAt = now;
+    }
+    for (const source of this.#sources.values()) source.tails.sort(byAge);
   }
 
   /** `path` leads to another file now, or to none. */
@@ -200,12 +216,7 @@ export class Follower {
   async #findNeighbour(tail: Tail): Promise<string | undefined> {
     const folder = dirname(tail.origin);
     try {
-      const entries = await this.#files.list(folder);
-      for (const entry of entries.slice(0, MOST_NEIGHBOURS)) {
-        const path = `${folder === "/" ? "" : folder}/${entry.name}`;
-        const facts = entry.kind === "file" ? await this.#files.facts(path) : undefined;
-        if (facts && fileKey(facts) === tail.key) return path;
-      }
+      for (const { path, facts } of await neighbours(this.#files, folder)) if (fileKey(facts) === tail.key) return path;
     } catch (error) {
       this.#shared.telemetry.warn(
         folder,
@@ -286,4 +297,11 @@ export class Follower {
       this.#shared.telemetry.debug("closing a log file failed", { path: tail.origin, error });
     }
   }
+}
+
+/** Files that left their path come before the one that is there now, the one that was written last behind the others. */
+function byAge(a: Tail, b: Tail): number {
+  const [isHereA, isHereB] = [a.path === a.origin, b.path === b.origin];
+  if (isHereA !== isHereB) return isHereA ? 1 : -1;
+  return a.modified < b.modified ? -1 : a.modified > b.modified ? 1 : 0;
 }

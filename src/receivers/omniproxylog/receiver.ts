@@ -2,6 +2,7 @@
 import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import type { Component, Consumer, Host, Settings } from "../../kernel/api.ts";
+import { storageOf } from "../../kernel/storage.ts";
 import type { Timer } from "../../telemetry/clock.ts";
 import type { Config } from "./config.ts";
 import { Delivery } from "./delivery.ts";
@@ -11,6 +12,7 @@ import { type Glob, parseGlob } from "./glob.ts";
 import { MemoryOffsets, type OffsetStore } from "./offsets.ts";
 import { RecordEncoder } from "./records.ts";
 import { Slots } from "./slots.ts";
+import { StoredOffsets } from "./stored-offsets.ts";
 import { Telemetry } from "./telemetry.ts";
 
 /** Batches that are read and not yet taken by the pipeline, all files together; with `max_batch_bytes` the bound on memory. */
@@ -30,6 +32,7 @@ export class OmniProxyLogReceiver implements Component {
   readonly #telemetry: Telemetry;
   readonly #follower: Follower;
   readonly #stop = new AbortController();
+  #host: Host | undefined;
   #timer: Timer | undefined;
   #hasStarted = false;
   #ending: Promise<void> | undefined;
@@ -58,7 +61,7 @@ export class OmniProxyLogReceiver implements Component {
       {
         slots: new Slots(BATCHES_IN_FLIGHT, config.max_batch_bytes),
         delivery: new Delivery(next, config.retry_on_failure, clock, this.#telemetry, stopped),
-        offsets: surroundings.offsets ?? new MemoryOffsets(),
+        offsets: surroundings.offsets ?? this.#offsets(),
         telemetry: this.#telemetry,
         clock,
         stopped,
@@ -66,9 +69,27 @@ export class OmniProxyLogReceiver implements Component {
     );
   }
 
+  #offsets(): OffsetStore {
+    const { storage } = this.#config;
+    if (storage === undefined) return new MemoryOffsets();
+    const { id, clock } = this.#settings;
+    return new StoredOffsets({
+      clock,
+      stopped: this.#stop.signal,
+      open: () => storageOf(this.#host as Host, storage).openMap({ kind: "receiver", id, purpose: "offsets" }),
+      onFailure: (error) =>
+        this.#telemetry.warn(
+          "offsets",
+          "how far the log files were read cannot be written down just now: waiting with the next lines",
+          { storage, error },
+        ),
+    });
+  }
+
   /** Files that are there now are known when this resolves: with `start_at: end` later lines are read, earlier ones not. */
   async start(host: Host): Promise<void> {
     this.#hasStarted = true;
+    this.#host = host;
     this.#telemetry.reportTo((status) => host.reportStatus(status));
     const follower = this.#follower;
     this.#telemetry.observe({ openFiles: () => follower.openFiles, lagBytes: () => follower.lagBytes });

@@ -99,6 +99,11 @@ export class Tail {
     return this.#offset;
   }
 
+  /** When it was written last, as far as was seen; unix nanoseconds. */
+  get modified(): bigint {
+    return this.#seen.modified;
+  }
+
   get isOpen(): boolean {
     return this.#file !== undefined;
   }
