@@ -327,7 +327,7 @@ describe("convert", () => {
       const logs = place.logs("proxy-mock/seq-basic");
       const { traces: whole } = await convertToJaeger(logs, place.at("whole.json"), { maxFileBytes: 0 });
       const { traces, report } = await convertToJaeger(logs, place.at("parts-x.json"), {
-        maxFileBytes: 300_000,
+        maxFileBytes: 200_000,
       });
       expect(report.files.map(({ path }) => path.slice(place.path.length + 1))).toEqual(
         report.files.map((_, i) => (i === 0 ? "parts-x.json" : `parts-x-${i + 1}.json`)),
@@ -335,7 +335,7 @@ describe("convert", () => {
       expect(report.files.length).toBeGreaterThan(2);
       for (const { path, bytes } of report.files) {
         expect(bytes).toBe(readFileSync(path).length);
-        expect(bytes).toBeLessThanOrEqual(300_000);
+        expect(bytes).toBeLessThanOrEqual(200_000);
       }
       expect(traces).toEqual(whole);
       expect(readdirSync(place.path).filter((name) => name.includes("part-"))).toEqual([]);

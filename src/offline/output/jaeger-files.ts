@@ -48,7 +48,7 @@ export class JaegerFiles implements TraceOutput {
   writeText(text: string): void {
     const bytes = Buffer.byteLength(text);
     let part = this.#parts.at(-1) as Part;
-    const room = this.#mostBytes - (this.#parts.length === 1 ? Math.min(FIRST_BYTES, this.#mostBytes / 4) : 0);
+    const room = this.#mostBytes - (this.#parts.length === 1 ? Math.min(FIRST_BYTES, this.#mostBytes / 2) : 0);
     if (part.traces > 0 && part.file.size + bytes + TAIL.length + 1 > room) {
       this.#end(part);
       part = this.#newPart();
