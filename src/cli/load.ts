@@ -1,5 +1,4 @@
 /** The steps that all commands which read a configuration share. */
-import { type Command, Option } from "commander";
 import { factories } from "../components.ts";
 import type { ConfigNode, Source } from "../config/node.ts";
 import { processSurroundings, type Surroundings } from "../config/providers.ts";
@@ -7,40 +6,7 @@ import { formatProblems } from "../config/report.ts";
 import { resolveConfig } from "../config/resolve.ts";
 import { makePlan, type Plan } from "../kernel/plan.ts";
 import { CommandError, type Edge } from "./edge.ts";
-
-/** The options that choose a configuration. */
-export interface ConfigOptions {
-  readonly config: readonly string[];
-  readonly set: readonly string[];
-  readonly featureGates: readonly string[];
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
-}
-
-/** Adds --config, --set and --feature-gates, each of which can be repeated. */
-export function addConfigOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option("--config <location>", "file to read, or a URI (file:, env:, yaml:); can be repeated, later ones win")
-        .argParser(collect)
-        .default([], "the built-in default"),
-    )
-    .addOption(
-      new Option(
-        "--set <key=value>",
-        "one setting, such as processors::batch::timeout=2s; can be repeated, wins over files",
-      )
-        .argParser(collect)
-        .default([], "none"),
-    )
-    .addOption(
-      new Option("--feature-gates <gates>", "accepted for the Collector's command lines, without effect")
-        .argParser(collect)
-        .default([], "none"),
-    );
-}
+import type { ConfigOptions } from "./options.ts";
 
 /** A configuration without problems. */
 export interface Loaded {

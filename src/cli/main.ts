@@ -2,13 +2,11 @@
 import { Command, CommanderError } from "commander";
 import { closest } from "../config/suggest.ts";
 import { buildInfo } from "./build-info.ts";
-import { listComponents } from "./components.ts";
-import { type DemoOptions, demo } from "./demo.ts";
+import type { DemoOptions } from "./demo.ts";
 import { CommandError, type Edge } from "./edge.ts";
-import { addConfigOptions, type ConfigOptions } from "./load.ts";
-import { type PrintOptions, printConfig } from "./print-config.ts";
-import { DEFAULT_SHUTDOWN_TIMEOUT, type RunOptions, run } from "./run.ts";
-import { validate } from "./validate.ts";
+import { addConfigOptions, type ConfigOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
+import type { PrintOptions } from "./print-config.ts";
+import type { RunOptions } from "./run.ts";
 
 /**
  * Runs one command line.
@@ -32,6 +30,7 @@ export async function main(args: readonly string[], edge: Edge): Promise<number>
   }
 }
 
+/** A command's code is loaded when it is asked for: the offline commands need none of the service's, which is most of it. */
 function createProgram(edge: Edge, setCode: (code: number) => void): Command {
   const { command: name, version } = buildInfo;
   const program = new Command(name)
@@ -57,6 +56,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
     .action(async (options: RunOptions, self: Command) => {
       const [word] = self.args;
       if (word !== undefined) throw unknownCommand(word, self);
+      const { run } = await import("./run.ts");
       setCode(await run(options, edge));
     });
   addConfigOptions(program);
@@ -64,11 +64,17 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
 
   addConfigOptions(program.command("validate"))
     .description("check a configuration without running it: every problem with its place")
-    .action((_, self: Command) => validate(options(self), edge));
+    .action(async (_, self: Command) => {
+      const { validate } = await import("./validate.ts");
+      await validate(options(self), edge);
+    });
   program
     .command("components")
     .description("list the components a configuration can name")
-    .action(() => listComponents(edge));
+    .action(async () => {
+      const { listComponents } = await import("./components.ts");
+      listComponents(edge);
+    });
   addConfigOptions(program.command("print-config").alias("print-initial-config"))
     .description("print the configuration that would run")
     .option(
@@ -77,12 +83,18 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
       "redacted",
     )
     .option("--format <format>", "yaml or json", "yaml")
-    .action((_, self: Command) => printConfig(options<PrintOptions>(self), edge));
+    .action(async (_, self: Command) => {
+      const { printConfig } = await import("./print-config.ts");
+      await printConfig(options<PrintOptions>(self), edge);
+    });
   program
     .command("demo")
     .description("replay a bundled capture through the program and show its merged traces here")
     .option("--port <port>", "port for OTLP/gRPC on 127.0.0.1; 0 takes one that is free", "0")
-    .action(async (options: DemoOptions) => setCode(await demo(options, edge)));
+    .action(async (options: DemoOptions) => {
+      const { demo } = await import("./demo.ts");
+      setCode(await demo(options, edge));
+    });
   return program;
 }
 

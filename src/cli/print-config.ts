@@ -2,7 +2,8 @@ import { stringify } from "yaml";
 import { toPlain } from "../config/node.ts";
 import { builtInConfig } from "./defaults.ts";
 import { CommandError, type Edge } from "./edge.ts";
-import { type ConfigOptions, loadConfig } from "./load.ts";
+import { loadConfig } from "./load.ts";
+import type { ConfigOptions } from "./options.ts";
 
 /** What to print, and how. */
 export interface PrintOptions extends ConfigOptions {

@@ -11,16 +11,14 @@ import { observeProcess } from "../telemetry/process.ts";
 import { buildInfo } from "./build-info.ts";
 import { builtInConfig } from "./defaults.ts";
 import { CommandError, type Edge, StopSignal } from "./edge.ts";
-import { type ConfigOptions, loadConfig } from "./load.ts";
+import { loadConfig } from "./load.ts";
+import type { ConfigOptions } from "./options.ts";
 import { openLog, openMetricsPages, processResource } from "./telemetry.ts";
 
 /** How `omnishim` itself is called. */
 export interface RunOptions extends ConfigOptions {
   readonly shutdownTimeout: string;
 }
-
-/** Time to stop in: below the ten seconds after which `docker stop` kills, and far below Kubernetes' thirty. */
-export const DEFAULT_SHUTDOWN_TIMEOUT = "8s";
 
 /**
  * Runs until `edge.stop` aborts or a component fails for good.

@@ -1,5 +1,6 @@
 import type { Edge } from "./edge.ts";
-import { type ConfigOptions, loadConfig } from "./load.ts";
+import { loadConfig } from "./load.ts";
+import type { ConfigOptions } from "./options.ts";
 
 /**
  * `omnishim validate --config FILE`: silent when the file can be run, else every problem with its place.
