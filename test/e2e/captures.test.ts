@@ -220,7 +220,7 @@ function checkAll(capture: Capture, seen: readonly SeenSpan[], access: boolean, 
 }
 
 // Most of each test is waiting, so several run at once.
-describe.concurrent("the program, when a capture is played to it", () => {
+describe.concurrent("the program, when a capture is played to it", { timeout: 60_000 }, () => {
   it.each(runs)("live, gives one right trace a request: %s", async (name, counts) => {
     const capture = readCapture(name);
     // At log level notice the access log is all there is.
