@@ -217,11 +217,10 @@ describe("OmniProxyLogReceiver with a storage", () => {
     kept.fault = () => new ConsumeError("retryable", "full");
     await folder.append("error.log", "1\n2\n3\n");
     const polling = tail.poll();
-    for (let step = 0; step < 20; step++) await clock.advance(100);
+    while (said.length < 3) await clock.advance(100);
     expect(tail.lines).toEqual(["1"]);
-    expect(said.length).toBeGreaterThan(1);
     kept.fault = undefined;
-    for (let step = 0; step < 60; step++) await clock.advance(100);
+    while (tail.lines.length < 3) await clock.advance(100);
     await polling;
     expect(tail.lines).toEqual(["1", "2", "3"]);
   });
