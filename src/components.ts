@@ -5,6 +5,8 @@ import { fileExporterFactory } from "./exporters/file/factory.ts";
 import { nopExporterFactory } from "./exporters/nop/factory.ts";
 import { otlpGrpcExporterFactory } from "./exporters/otlp/factory.ts";
 import { otlpHttpExporterFactory } from "./exporters/otlphttp/factory.ts";
+import { basicAuthExtensionFactory } from "./extensions/basicauth/factory.ts";
+import { bearerTokenAuthExtensionFactory } from "./extensions/bearertokenauth/factory.ts";
 import { fileStorageExtensionFactory } from "./extensions/filestorage/factory.ts";
 import { healthCheckExtensionFactory } from "./extensions/healthcheck/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
@@ -25,5 +27,10 @@ export const factories: Factories = {
     otlpHttpExporterFactory,
   ],
   connectors: [requestMergeConnectorFactory],
-  extensions: [fileStorageExtensionFactory, healthCheckExtensionFactory],
+  extensions: [
+    basicAuthExtensionFactory,
+    bearerTokenAuthExtensionFactory,
+    fileStorageExtensionFactory,
+    healthCheckExtensionFactory,
+  ],
 };

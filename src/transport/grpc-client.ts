@@ -90,10 +90,21 @@ export class GrpcClient {
   }
 
   /**
-   * One call. `deadlineMs` from now is sent along, so that the server can stop too; 0 sends none.
+   * One call, with `headers` beside those of all calls. `deadlineMs` from now is sent along, so that the server can stop too; 0 sends none.
    * @throws GrpcError
    */
-  call(path: string, message: Uint8Array, deadlineMs: number, signal: AbortSignal): Promise<Uint8Array> {
+  call(
+    path: string,
+    message: Uint8Array,
+    deadlineMs: number,
+    signal: AbortSignal,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Uint8Array> {
+    let metadata = this.#metadata;
+    if (headers) {
+      metadata = metadata.clone();
+      for (const [key, value] of Object.entries(headers)) metadata.set(key, value);
+    }
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(new GrpcError(status.CANCELLED, "Cancelled: aborted", undefined, undefined));
       const onAbort = (): void => call.cancel();
@@ -102,7 +113,7 @@ export class GrpcClient {
         asIs,
         asIs,
         Buffer.from(message.buffer, message.byteOffset, message.byteLength),
-        this.#metadata,
+        metadata,
         deadlineMs > 0 ? { deadline: Date.now() + deadlineMs } : {},
         (error, answer) => {
           signal.removeEventListener("abort", onAbort);

@@ -1,9 +1,10 @@
 import { bool, duration, expected, int, oneOf, presence, section, text, withHint, z } from "../../config/schema.ts";
 import { queueSchema } from "../../sending/queue-config.ts";
 import { retrySchema } from "../../sending/retry.ts";
+import { authSection } from "../../transport/auth.ts";
 import { parseGrpcTarget } from "../../transport/grpc-target.ts";
 import { requestHeaders } from "../../transport/header-config.ts";
-import { tlsClientSchema } from "../../transport/tls-client.ts";
+import { isPlaintext, tlsClientSchema } from "../../transport/tls-client.ts";
 
 /** The Collector's other compressions, which @grpc/grpc-js does not have. */
 const MISSING_COMPRESSIONS = ["zstd", "snappy", "zlib", "deflate", "lz4", "x-snappy-framed"];
@@ -33,13 +34,14 @@ const endpoint = text().check((ctx) => {
 });
 
 /**
- * The Collector's keys and defaults (otlpexporter, configgrpc.ClientConfig). Not here: auth, middlewares.
+ * The Collector's keys and defaults (otlpexporter, configgrpc.ClientConfig). Not here: middlewares.
  * `write_buffer_size` and `read_buffer_size` are grpc-go's; they are accepted and change nothing.
  */
 export const otlpGrpcSchema = section({
   endpoint,
   compression,
   tls: tlsClientSchema,
+  auth: authSection(),
   headers: requestHeaders(),
   timeout: duration("5s"),
   wait_for_ready: bool(false),
@@ -55,6 +57,18 @@ export const otlpGrpcSchema = section({
   read_buffer_size: int(0),
   retry_on_failure: retrySchema,
   sending_queue: queueSchema,
+}).check((ctx) => {
+  const { auth, tls, endpoint } = ctx.value;
+  if (!auth || !isPlaintext(tls) || endpoint.startsWith("https://")) return;
+  ctx.issues.push({
+    code: "custom",
+    input: ctx.value,
+    path: ["auth"],
+    message: withHint(
+      "grpc: the credentials require transport level security",
+      "remove tls::insecure, or send a secret in plain text with `headers` if it must be",
+    ),
+  });
 });
 
 /** What `otlpGrpcSchema` decodes to; times in milliseconds. */

@@ -2,6 +2,7 @@ import { decodeSection } from "../../config/schema.ts";
 import type { ExporterFactory } from "../../kernel/api.ts";
 import { createExporter } from "../../sending/exporter.ts";
 import { queueExtensions } from "../../sending/queue-config.ts";
+import { authExtensions } from "../../transport/auth.ts";
 import { otlpGrpcSchema } from "./config.ts";
 import { OtlpGrpcSender } from "./otlp.ts";
 
@@ -16,7 +17,7 @@ export const otlpGrpcExporterFactory: ExporterFactory = {
     const { config, effective } = decodeSection(otlpGrpcSchema, section);
     return {
       effective,
-      extensions: queueExtensions(config.sending_queue),
+      extensions: [...queueExtensions(config.sending_queue), ...authExtensions(config.auth)],
       create(settings) {
         const sender = new OtlpGrpcSender(config, settings);
         return createExporter({
@@ -25,7 +26,7 @@ export const otlpGrpcExporterFactory: ExporterFactory = {
           timeoutMs: config.timeout,
           retry: config.retry_on_failure,
           queue: config.sending_queue,
-          open: () => sender.open(),
+          open: (host) => sender.open(host),
           close: () => sender.close(),
         });
       },

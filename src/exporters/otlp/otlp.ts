@@ -1,4 +1,5 @@
-import type { Settings } from "../../kernel/api.ts";
+import type { Host, Settings } from "../../kernel/api.ts";
+import { type ClientAuthenticator, clientAuthenticatorOf } from "../../kernel/auth.ts";
 import {
   decodePartialSuccess,
   decodeStatus,
@@ -26,6 +27,7 @@ export class OtlpGrpcSender {
   readonly #partial: PartialSuccessReport;
   readonly #target: GrpcTarget;
   readonly #tls: TlsClientSource | undefined;
+  #auth: ClientAuthenticator | undefined;
   #client: GrpcClient | undefined;
 
   constructor(config: OtlpGrpcConfig, settings: Settings) {
@@ -39,8 +41,10 @@ export class OtlpGrpcSender {
     this.#tls = plaintext ? undefined : new TlsClientSource(config.tls, settings.clock);
   }
 
-  /** Reads certificates; connects with the first request. @throws Error when a file cannot be used */
-  async open(): Promise<void> {
+  /** Reads certificates; connects with the first request. @throws Error when a file or the authenticator cannot be used */
+  async open(host?: Host): Promise<void> {
+    const id = this.#config.auth?.authenticator;
+    if (id !== undefined && host) this.#auth = clientAuthenticatorOf(host, id);
     if (this.#target.scheme === "http" && this.#tls)
       this.#settings.logger.warn(
         "endpoint begins with http:// and TLS is on: as in the Collector only tls::insecure: true turns it off",
@@ -54,9 +58,11 @@ export class OtlpGrpcSender {
     await this.#reload();
     const client = this.#client;
     if (!client) throw refusal(true, "otlp exporter not started", { code: 14 });
+    if (this.#config.auth && !this.#auth) throw refusal(true, "the authenticator is not there", { code: 14 });
+    const proof = await this.#auth?.requestHeaders();
     let answer: Uint8Array;
     try {
-      answer = await client.call(exportPaths()[batch.signal], batch.bytes, this.#config.timeout, signal);
+      answer = await client.call(exportPaths()[batch.signal], batch.bytes, this.#config.timeout, signal, proof);
     } catch (error) {
       throw this.#refused(error);
     }

@@ -1,6 +1,7 @@
 import { bool, duration, int, oneOf, section, text, withHint, type z } from "../../config/schema.ts";
 import { queueSchema } from "../../sending/queue-config.ts";
 import { retrySchema } from "../../sending/retry.ts";
+import { authSection } from "../../transport/auth.ts";
 import { compressionNames, compressionProblem } from "../../transport/compression/compress.ts";
 import { requestHeaders } from "../../transport/header-config.ts";
 import { tlsClientSchema } from "../../transport/tls-client.ts";
@@ -28,7 +29,7 @@ function isHttpUrl(value: string): boolean {
 }
 
 /**
- * The Collector's keys and defaults (otlphttpexporter, confighttp.ClientConfig). Not here: auth, middlewares, cookies,
+ * The Collector's keys and defaults (otlphttpexporter, confighttp.ClientConfig). Not here: middlewares, cookies,
  * profiles_endpoint. Accepted without effect, because requests go over HTTP/1.1 and undici has no such buffers:
  * read_buffer_size, write_buffer_size, max_idle_conns, max_idle_conns_per_host, force_attempt_http2, http2_*.
  */
@@ -43,6 +44,7 @@ export const otlpHttpSchema = section({
   timeout: duration("30s"),
   headers: requestHeaders(),
   tls: tlsClientSchema,
+  auth: authSection(),
   proxy_url: url('for example "http://proxy:3128"'),
   read_buffer_size: int(0),
   write_buffer_size: int(512 * 1024),

@@ -2,6 +2,7 @@ import { decodeSection } from "../../config/schema.ts";
 import type { ExporterFactory } from "../../kernel/api.ts";
 import { createExporter } from "../../sending/exporter.ts";
 import { queueExtensions } from "../../sending/queue-config.ts";
+import { authExtensions } from "../../transport/auth.ts";
 import { otlpHttpSchema } from "./config.ts";
 import { OtlpHttpSender } from "./otlphttp.ts";
 
@@ -16,7 +17,7 @@ export const otlpHttpExporterFactory: ExporterFactory = {
     const { config, effective } = decodeSection(otlpHttpSchema, section);
     return {
       effective,
-      extensions: queueExtensions(config.sending_queue),
+      extensions: [...queueExtensions(config.sending_queue), ...authExtensions(config.auth)],
       create(settings) {
         const sender = new OtlpHttpSender(config, settings);
         return createExporter({
@@ -25,7 +26,7 @@ export const otlpHttpExporterFactory: ExporterFactory = {
           timeoutMs: config.timeout,
           retry: config.retry_on_failure,
           queue: config.sending_queue,
-          open: () => sender.open(),
+          open: (host) => sender.open(host),
           close: () => sender.close(),
         });
       },

@@ -1,4 +1,5 @@
-import type { Settings } from "../../kernel/api.ts";
+import type { Host, Settings } from "../../kernel/api.ts";
+import { type ClientAuthenticator, clientAuthenticatorOf } from "../../kernel/auth.ts";
 import { protoToJson } from "../../pdata/json.ts";
 import type { Signal } from "../../pdata/payload.ts";
 import {
@@ -44,6 +45,7 @@ export class OtlpHttpSender {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #compress: ReturnType<typeof compressor>;
   readonly #tls: TlsClientSource;
+  #auth: ClientAuthenticator | undefined;
   #client: HttpClient | undefined;
 
   constructor(config: OtlpHttpConfig, settings: Settings) {
@@ -67,8 +69,10 @@ export class OtlpHttpSender {
     };
   }
 
-  /** Reads certificates when an endpoint needs them; connects with the first request. @throws Error when a file cannot be used */
-  async open(): Promise<void> {
+  /** Reads certificates when an endpoint needs them; connects with the first request. @throws Error when a file or the authenticator cannot be used */
+  async open(host?: Host): Promise<void> {
+    const id = this.#config.auth?.authenticator;
+    if (id !== undefined && host) this.#auth = clientAuthenticatorOf(host, id);
     this.#connect(this.#usesTls() ? await this.#tls.load() : undefined);
   }
 
@@ -82,9 +86,11 @@ export class OtlpHttpSender {
       throw refusal(false, `either endpoint or ${batch.signal}_endpoint must be specified`, { code: UNKNOWN });
     const plain = this.#config.encoding === "json" ? Buffer.from(protoToJson(batch.signal, batch.bytes)) : batch.bytes;
     const body = this.#compress ? await this.#compress(plain) : plain;
+    if (this.#config.auth && !this.#auth) throw refusal(true, "the authenticator is not there", { code: UNAVAILABLE });
+    const headers = { ...this.#headers, ...(await this.#auth?.requestHeaders()) };
     let answer: HttpAnswer;
     try {
-      answer = await client.post(url, this.#headers, body, MAX_ANSWER_BYTES, signal);
+      answer = await client.post(url, headers, body, MAX_ANSWER_BYTES, signal);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       throw refusal(true, `failed to make an HTTP request: ${url}: ${message}`, { code: UNAVAILABLE, cause: error });

@@ -114,19 +114,26 @@ describe("otlpReceiverFactory", () => {
     ).toEqual([]);
   });
 
-  it("refuses auth and middlewares rather than leaving a port open that should not be", () => {
+  it("refuses an auth section that names nobody, and middlewares, rather than leaving a port open", () => {
     const found = issues({
       protocols: {
-        grpc: { auth: { authenticator: "oidc" } },
-        http: { middlewares: ["limit"], auth: { authenticator: "x" } },
+        grpc: { auth: {} },
+        http: { middlewares: ["limit"], auth: { authenticator: "bearertokenauth", request_params: ["token"] } },
       },
     });
     expect(found.map((issue) => issue.path.join("::")).sort()).toEqual([
-      "protocols::grpc::auth",
-      "protocols::http::auth",
+      "protocols::grpc::auth::authenticator",
+      "protocols::http::auth::request_params",
       "protocols::http::middlewares",
     ]);
-    expect(found[0]?.message).toContain("not supported");
+  });
+
+  it("says which authenticators it needs", () => {
+    const protocols = { grpc: { auth: { authenticator: "basicauth" } }, http: { auth: { authenticator: "b/x" } } };
+    expect(otlpReceiverFactory.configure({ protocols }).extensions).toEqual([
+      { path: ["protocols", "grpc", "auth", "authenticator"], id: "basicauth" },
+      { path: ["protocols", "http", "auth", "authenticator"], id: "b/x" },
+    ]);
   });
 
   it("names every wrong key and value at once", () => {

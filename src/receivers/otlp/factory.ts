@@ -1,6 +1,7 @@
 /** `otlp` under `receivers`. */
 import { decodeSection } from "../../config/schema.ts";
 import type { ReceiverFactory } from "../../kernel/api.ts";
+import { authExtensions } from "../../transport/auth.ts";
 import { formatListenAddress } from "../../transport/listen.ts";
 import { listenAddress, otlpReceiverSchema } from "./config.ts";
 import { OtlpReceiver } from "./receiver.ts";
@@ -18,6 +19,7 @@ export const otlpReceiverFactory: ReceiverFactory = {
     ] as const;
     return {
       effective,
+      extensions: protocols.flatMap(([name, protocol]) => authExtensions(protocol?.auth, "protocols", name)),
       listens: protocols.flatMap(([name, protocol]) =>
         protocol
           ? [{ path: ["protocols", name, "endpoint"], address: formatListenAddress(listenAddress(protocol)) }]

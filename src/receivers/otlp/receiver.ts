@@ -1,6 +1,8 @@
 /** The otlp receiver: one component that serves gRPC and HTTP for all signals. */
 import type { Component, Consumers, Host, Settings, Signal } from "../../kernel/api.ts";
+import { type ServerAuthenticator, serverAuthenticatorOf } from "../../kernel/auth.ts";
 import { formatId } from "../../kernel/id.ts";
+import type { Authenticate } from "../../transport/auth.ts";
 import { grpcServerOptions } from "../../transport/grpc/config.ts";
 import { GrpcServer } from "../../transport/grpc/server.ts";
 import { httpServerOptions } from "../../transport/http/config.ts";
@@ -17,6 +19,9 @@ export class OtlpReceiver implements Component {
   readonly #settings: Settings;
   readonly #grpcServer: GrpcServer | undefined;
   readonly #httpServer: HttpServer | undefined;
+  readonly #telemetry: OtlpReceiverTelemetry;
+  /** Where each protocol that asks for it finds its authenticator, once started. */
+  readonly #authenticators = new Map<Protocol, { readonly id: string; found?: ServerAuthenticator }>();
   #grpc: Bound | undefined;
   #http: Bound | undefined;
 
@@ -27,13 +32,14 @@ export class OtlpReceiver implements Component {
     const key = `receivers::${formatId(settings.id)}::protocols`;
     const protocols: Protocol[] = [...(grpc ? ["grpc" as const] : []), ...(http ? ["http" as const] : [])];
     const telemetry = new OtlpReceiverTelemetry(settings, Object.keys(next) as Signal[], protocols);
+    this.#telemetry = telemetry;
     const intake = new Intake(next, telemetry);
     if (grpc)
       this.#grpcServer = new GrpcServer({
         ...grpcServerOptions(grpc),
         address: listenAddress(grpc),
         key: `${key}::grpc::endpoint`,
-        methods: exportMethods(intake),
+        methods: exportMethods(intake, this.#gate("grpc", grpc.auth?.authenticator)),
         httpHint: http ? `OTLP/HTTP is on ${http.endpoint}` : `OTLP/HTTP is off (${key}::http turns it on)`,
         clock,
         logger,
@@ -52,6 +58,7 @@ export class OtlpReceiver implements Component {
               return [path.startsWith("/") ? path : `/${path}`, signal];
             }),
           ),
+          this.#gate("http", http.auth?.authenticator),
         ),
         grpcHint: grpc ? `OTLP/gRPC is on ${grpc.endpoint}` : `OTLP/gRPC is off (${key}::grpc turns it on)`,
         clock,
@@ -70,9 +77,10 @@ export class OtlpReceiver implements Component {
     return this.#http;
   }
 
-  async start(_host: Host): Promise<void> {
+  async start(host: Host): Promise<void> {
     const { logger } = this.#settings;
     try {
+      for (const gate of this.#authenticators.values()) gate.found = serverAuthenticatorOf(host, gate.id);
       this.#grpc = await this.#grpcServer?.listen();
       if (this.#grpc) logger.info(`OTLP/gRPC listens on ${this.#grpc.address}: ${this.#grpc.reach}`);
       this.#http = await this.#httpServer?.listen();
@@ -81,6 +89,22 @@ export class OtlpReceiver implements Component {
       await this.shutdown(AbortSignal.abort());
       throw error;
     }
+  }
+
+  /** Undefined when everybody may come in. */
+  #gate(protocol: Protocol, id: string | undefined): Authenticate | undefined {
+    if (id === undefined) return undefined;
+    const gate: { readonly id: string; found?: ServerAuthenticator } = { id };
+    this.#authenticators.set(protocol, gate);
+    return async (header) => {
+      try {
+        if (!gate.found) throw new Error(`authenticator "${id}" is not there`);
+        await gate.found.authenticate(header);
+      } catch (error) {
+        this.#telemetry.unauthenticated(protocol, error);
+        throw error;
+      }
+    };
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {

@@ -80,6 +80,17 @@ export class OtlpReceiverTelemetry {
     });
   }
 
+  /** A request that the authenticator has turned away: counted, and one a minute logged. */
+  unauthenticated(protocol: Protocol, error: unknown): void {
+    this.rejected(protocol, "auth");
+    const held = this.#throttle.pass(`${protocol} auth`)?.held;
+    if (held === undefined) return;
+    this.#logger.warn(`a ${protocol} request was not let in; its sender was told`, {
+      error,
+      ...(held > 0 ? { times_since_last_line: held } : {}),
+    });
+  }
+
   /** @param reason from a closed set. */
   rejected(protocol: Protocol, reason: string): void {
     this.#rejected.add(1, { receiver: this.#receiver, transport: protocol, reason });

@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
 import type { Clock, Timer } from "../../telemetry/clock.ts";
+import type { Authenticate } from "../auth.ts";
 import type { Budget } from "../budget.ts";
 import { decompress, type Encoding, TooLargeError } from "../compression/decompress.ts";
 import { EMPTY_MESSAGE, frame, MessageReader } from "./framing.ts";
@@ -97,6 +98,26 @@ export class Call implements GrpcCall {
         this.#fail(new GrpcError(GrpcCode.DEADLINE_EXCEEDED, "context deadline exceeded")),
       );
     this.#reader = new MessageReader(this.#host.maxMessageBytes);
+    if (judged.method.authenticate) void this.#authenticate(judged.method.authenticate);
+    else this.#receive();
+  }
+
+  async #authenticate(authenticate: Authenticate): Promise<void> {
+    try {
+      await authenticate((name) => {
+        const value = this.#headers[name];
+        return Array.isArray(value) ? value[0] : value;
+      });
+    } catch (error) {
+      this.#fail(
+        error instanceof GrpcError ? error : new GrpcError(GrpcCode.UNAUTHENTICATED, (error as Error).message),
+      );
+      return;
+    }
+    if (this.#state === "reading") this.#receive();
+  }
+
+  #receive(): void {
     this.#stream.on("data", (chunk: Buffer) => this.#read(chunk));
     this.#stream.on("end", () => this.#ended());
   }

@@ -1,7 +1,8 @@
 /** The settings of a gRPC server: configgrpc.ServerConfig of the Collector, 0.103 and newer, and bounds of our own. */
 import { bool, duration, int, section, type z } from "../../config/schema.ts";
+import { authSection } from "../auth.ts";
 import { listenEndpoint, listenTransport } from "../listen-config.ts";
-import { bounds, inFlightBytes, MIB, notYet, withoutMiddlewares } from "../server-config.ts";
+import { bounds, inFlightBytes, MIB, withoutMiddlewares } from "../server-config.ts";
 import { tlsServerSection } from "../tls-server.ts";
 import type { GrpcServerOptions } from "./server.ts";
 
@@ -16,7 +17,7 @@ export function grpcServerShape(port: number) {
     /** Accepted because confignet has it; it is about dialling, so a server does not use it. */
     dialer: section({ timeout: duration("0s") }).optional(),
     tls: tlsServerSection(),
-    auth: notYet("auth"),
+    auth: authSection(),
     middlewares: withoutMiddlewares(),
     max_recv_msg_size_mib: int(0, 0, 4095),
     max_concurrent_streams: int(0, 0, 0xffffffff),

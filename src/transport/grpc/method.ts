@@ -1,4 +1,5 @@
 /** What a gRPC method is to the server: a handler of bytes. */
+import type { Authenticate } from "../auth.ts";
 
 /** What a handler may know of the call it answers. */
 export interface GrpcCall {
@@ -20,4 +21,6 @@ export interface GrpcMethod {
   readonly handle: GrpcHandler;
   /** True: the handler answers with `call.send`, and the call ends when its promise settles. */
   readonly serverStreaming?: boolean;
+  /** Asked before anything of the message is read; a rejection is UNAUTHENTICATED, or the GrpcError that it is. */
+  readonly authenticate?: Authenticate | undefined;
 }

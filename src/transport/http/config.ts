@@ -12,8 +12,9 @@ import {
   texts,
   z,
 } from "../../config/schema.ts";
+import { authSection } from "../auth.ts";
 import { listenEndpoint, listenTransport } from "../listen-config.ts";
-import { bounds, inFlightBytes, MIB, notYet, withoutMiddlewares } from "../server-config.ts";
+import { bounds, inFlightBytes, MIB, withoutMiddlewares } from "../server-config.ts";
 import { tlsServerSection } from "../tls-server.ts";
 import { DEFAULT_COMPRESSIONS, type HttpServerOptions } from "./server.ts";
 
@@ -28,7 +29,7 @@ export function httpServerShape(port: number) {
     /** Accepted because confignet has it; it is about dialling, so a server does not use it. */
     dialer: section({ timeout: duration("0s") }).optional(),
     tls: tlsServerSection(),
-    auth: notYet("auth"),
+    auth: authSection(),
     middlewares: withoutMiddlewares(),
     max_request_body_size: int(0),
     compression_algorithms: compressionAlgorithms(),
