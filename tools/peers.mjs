@@ -29,6 +29,7 @@ const peers = {
     pkg: "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
     seconds: 300,
   },
+  "pdata-verdicts": { kind: "go", pkg: ".", seconds: 300 },
   python: { kind: "python", seconds: 300 },
 };
 

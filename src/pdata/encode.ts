@@ -70,8 +70,7 @@ function writeScopeLogs(writer: WireWriter, { scope, logRecords, schemaUrl }: Sp
   writeString(writer, 3, schemaUrl);
 }
 
-/** The fields of a Span, without tag and length in front. */
-export function writeSpan(writer: WireWriter, span: Sparse<SpanData>): void {
+function writeSpan(writer: WireWriter, span: Sparse<SpanData>): void {
   writeId(writer, 1, span.traceId, 16);
   writeId(writer, 2, span.spanId, 8);
   writeString(writer, 3, span.traceState);
@@ -112,8 +111,7 @@ function writeStatus(writer: WireWriter, status: Sparse<SpanStatus>): void {
   writeInt32(writer, 3, status.code);
 }
 
-/** The fields of a LogRecord, without tag and length in front. */
-export function writeLogRecord(writer: WireWriter, record: Sparse<LogRecordData>): void {
+function writeLogRecord(writer: WireWriter, record: Sparse<LogRecordData>): void {
   writeFixed64(writer, 1, record.timeUnixNano);
   writeInt32(writer, 2, record.severityNumber);
   writeString(writer, 3, record.severityText);

@@ -13,11 +13,6 @@ export function fromHex(text: string): Buffer | undefined {
   return bytes.length * 2 === text.length ? bytes : undefined;
 }
 
-/** Whether an id, as bytes, is empty or all zero: both mean that there is none. */
-export function isNoId(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte === 0);
-}
-
 /** What a `traceparent` header says. */
 export interface Traceparent {
   /** 32 lower-case hex digits, not all zero. */
@@ -42,9 +37,4 @@ export function parseTraceparent(text: string): Traceparent | undefined {
   if (version === "ff" || (version === "00" && more !== undefined)) return undefined;
   if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined;
   return { traceId, spanId, flags: Number.parseInt(flags, 16) };
-}
-
-/** Spells a `traceparent` of version 00. */
-export function formatTraceparent({ traceId, spanId, flags }: Traceparent): string {
-  return `00-${traceId}-${spanId}-${(flags & 0xff).toString(16).padStart(2, "0")}`;
 }

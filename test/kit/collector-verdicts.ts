@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Signal } from "../../src/pdata/payload.ts";
 
-/** A request and what the Collector 0.155 itself makes of it (test/peers/pdata-verdicts). */
+/** A request and what the Collector 0.155 itself makes of it (test/peers/modules/pdata-verdicts). */
 export interface Verdict {
   readonly signal: Signal;
   readonly form: "proto" | "json";

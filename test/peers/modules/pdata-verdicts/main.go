@@ -1,6 +1,6 @@
 // pdata-verdicts says what the Collector's own code makes of encoded requests: a line of JSON each, in and out.
 //
-//	go run -buildvcs=false . < ../../fixtures/otlp/collector-verdicts.jsonl > /tmp/verdicts && mv /tmp/verdicts ../../fixtures/otlp/collector-verdicts.jsonl
+//	go run -buildvcs=false . < ../../../fixtures/otlp/collector-verdicts.jsonl
 //
 // In: signal, form (proto or json) and the request, as hex or, for JSON that is UTF-8, as text. Out: the same with the
 // error of the unmarshaller, or the number of items, the request as the Collector would send it on (hex), and that as JSON.
