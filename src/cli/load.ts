@@ -5,6 +5,7 @@ import { processSurroundings, type Surroundings } from "../config/providers.ts";
 import { formatProblems } from "../config/report.ts";
 import { resolveConfig } from "../config/resolve.ts";
 import { makePlan, type Plan } from "../kernel/plan.ts";
+import { listenHostProblem } from "../transport/listen.ts";
 import { CommandError, type Edge } from "./edge.ts";
 import type { ConfigOptions } from "./options.ts";
 
@@ -24,17 +25,21 @@ export async function loadConfig(options: ConfigOptions, edge: Edge, fallback?: 
   const around: Surroundings = { ...processSurroundings, env: edge.env };
   const configs = options.config.length === 0 && fallback !== undefined ? [fallback] : options.config;
   if (configs.length === 0) throw new CommandError("at least one config flag must be provided");
+  const hostProblem = listenHostProblem(edge.env);
+  if (hostProblem !== undefined) throw new CommandError(hostProblem);
   const resolved = await resolveConfig({ configs, sets: options.set }, around);
   if (resolved.unreadable) throw problemsError(resolved.problems);
   const broken = resolved.problems.map((problem) => problem.path);
   const { plan, problems, warnings } = makePlan(resolved.root, factories, broken);
-  if (!plan) throw problemsError([...resolved.problems, ...problems]);
+  if (!plan) throw problemsError([...resolved.problems, ...problems], resolved.warnings);
   const gates = options.featureGates.map(
     (gates) => `--feature-gates ${gates} is accepted and has no effect: this program has no feature gates`,
   );
   return { plan, root: resolved.root, warnings: [...gates, ...resolved.warnings, ...warnings] };
 }
 
-function problemsError(problems: Parameters<typeof formatProblems>[0]): CommandError {
-  return new CommandError("invalid configuration", formatProblems(problems));
+/** @param warnings about the text itself, such as unset variables: they may be why something is wrong. */
+function problemsError(problems: Parameters<typeof formatProblems>[0], warnings: readonly string[] = []): CommandError {
+  const text = [...warnings.map((warning) => `Warning: ${warning}\n`), formatProblems(problems)].join("\n");
+  return new CommandError("invalid configuration", text);
 }

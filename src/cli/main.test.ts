@@ -101,6 +101,27 @@ Error: service::pipelines::traces::procesors: 'traces' has invalid keys: proceso
     expect(stderr).toMatch(/^Error: not valid YAML: .*\n {2}--> .*otel\.yml:\d+:\d+\n/);
   });
 
+  it("says which variable is not set when its absence makes the configuration wrong", async () => {
+    const { code, stderr } = await command([
+      "validate",
+      "--config",
+      NOP,
+      "--set=exporters::otlp::endpoint=${env:JAEGER_HOST_X}",
+    ]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("Warning: Configuration references unset environment variable JAEGER_HOST_X\n");
+    expect(stderr).toContain("Error: exporters::otlp::endpoint: ");
+  });
+
+  it("names OMNISHIM_LISTEN_HOST when that is no host", async () => {
+    expect(await command(["validate", "--config", OTEL], { OMNISHIM_LISTEN_HOST: "0.0.0.0:4317" })).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        'Error: environment variable OMNISHIM_LISTEN_HOST: "0.0.0.0:4317" is not a host: write an address or a name without a port, such as 0.0.0.0, localhost or ::1\n',
+    });
+  });
+
   it("asks for a file when it has none", async () => {
     expect(await command(["validate"])).toEqual({
       code: 1,

@@ -13,8 +13,10 @@ import type { ProblemList } from "./problems.ts";
 interface Draft {
   readonly top: MapNode;
   readonly components: PlannedComponents;
-  /** Undefined when the section could not be decoded. */
+  /** What of the section could be decoded; undefined when nothing could. */
   readonly service: ServiceConfig | undefined;
+  /** Pipelines are missing in `service` because they could not be decoded: what is said about all of them is not known. */
+  readonly lacksPipelines: boolean;
   readonly found: ProblemList;
 }
 
@@ -34,7 +36,7 @@ export function checkPlan(draft: Draft): Checked | undefined {
   checkAmbiguousConnectors(draft);
   if (!service) return undefined;
   checkExtensions(draft, service);
-  if (Object.keys(service.pipelines).length === 0)
+  if (Object.keys(service.pipelines).length === 0 && !draft.lacksPipelines)
     found.add(["service", "pipelines"], "service must have at least one pipeline", {
       ...(top.entries.size === 0 ? {} : { hint: "for example traces: {receivers: [otlp], exporters: [debug]}" }),
     });
@@ -49,10 +51,10 @@ export function checkPlan(draft: Draft): Checked | undefined {
       processors: unique(config.processors),
       exporters: unique(config.exporters),
     };
-    checkPipeline({ ...spec, ...trimAll(config) }, id, components, found);
+    checkPipeline({ ...spec, ...trimAll(config) }, id, draft);
     pipelines.push(spec);
   }
-  const levels = checkGraph(pipelines, components, found);
+  const levels = draft.lacksPipelines ? [] : checkGraph(pipelines, components, found);
   const used = usedIds(pipelines, service.extensions);
   checkListens(components, used, found);
   checkExtensionReferences(components, used, service.extensions, found);
@@ -92,11 +94,17 @@ function checkAmbiguousConnectors({ components, found }: Draft): void {
         );
 }
 
-function checkExtensions({ components, found }: Draft, service: ServiceConfig): void {
+/** Whether the file has the component, of whatever type: an unknown type is reported there and nowhere else. */
+function isWritten(top: MapNode, sectionName: string, id: string): boolean {
+  const node = top.entries.get(sectionName)?.node;
+  return node?.kind === "map" && [...node.entries.keys()].some((written) => written.trim() === id);
+}
+
+function checkExtensions({ components, found, top }: Draft, service: ServiceConfig): void {
   for (const [index, written] of service.extensions.entries()) {
     const id = written.trim();
     const place = { place: ["service", "extensions", String(index)] };
-    if (!components.extensions.has(id))
+    if (!components.extensions.has(id) && !isWritten(top, "extensions", id))
       found.add(["service", "extensions"], `references extension "${id}" which is not configured`, {
         ...place,
         ...near(id, [...components.extensions.keys()]),
@@ -126,7 +134,7 @@ function near(word: string, candidates: readonly string[]): { hint?: string } {
 }
 
 /** @param spec with the lists as written, so that places in the file are right. */
-function checkPipeline(spec: PipelineSpec, written: string, components: PlannedComponents, found: ProblemList): void {
+function checkPipeline(spec: PipelineSpec, written: string, { components, found, top }: Draft): void {
   const path = ["service", "pipelines", written];
   if (spec.receivers.length === 0) found.add(path, "must have at least one receiver", { atKey: true });
   if (spec.exporters.length === 0) found.add(path, "must have at least one exporter", { atKey: true });
@@ -155,6 +163,7 @@ function checkPipeline(spec: PipelineSpec, written: string, components: PlannedC
             },
           );
       } else if (kind === "processor" || !connectors.has(id)) {
+        if (isWritten(top, `${kind}s`, id) || (kind !== "processor" && isWritten(top, "connectors", id))) continue;
         const candidates = kind === "processor" ? [...known.keys()] : [...known.keys(), ...connectors.keys()];
         found.add(path, `references ${kind} "${id}" which is not configured`, { place, ...near(id, candidates) });
       }

@@ -130,6 +130,46 @@ service:
     ]);
   });
 
+  it("says of a component of an unknown type only that, also where pipelines and service::extensions name it", async () => {
+    expect(
+      await problems(`receivers: {in: }
+exporters: {jaegr: }
+connectors: {jion/a: }
+extensions: {zpages: }
+service:
+  extensions: [zpages]
+  pipelines:
+    traces: {receivers: [in], exporters: [jaegr, jion/a]}
+    traces/2: {receivers: [jion/a], exporters: [jaegr]}
+`),
+    ).toEqual([
+      expect.stringContaining('2:13 exporters::jaegr: unknown type: "jaegr"'),
+      expect.stringContaining('3:14 connectors::jion/a: unknown type: "jion"'),
+      expect.stringContaining('4:14 extensions::zpages: unknown type: "zpages"'),
+    ]);
+  });
+
+  it("checks the other parts of service when some cannot be decoded", async () => {
+    const head = "receivers: {in: }\nexporters: {out: }\nextensions: {ext: }\n";
+    expect(
+      await problems(`${head}service:
+  extensions: [etx]
+  telemetry: {logs: {level: loud}}
+  pipelines:
+    traces: {recievers: [in], exporters: [out]}
+    traces/2: {receivers: [inn], exporters: [out]}
+`),
+    ).toEqual([
+      expect.stringMatching('^5:16 service::extensions: references extension "etx" which is not configured'),
+      expect.stringMatching('^6:29 service::telemetry::logs::level: unrecognized level: "loud"'),
+      expect.stringMatching("^8:14 service::pipelines::traces::recievers: 'traces' has invalid keys: recievers"),
+      expect.stringMatching('^9:28 service::pipelines::traces/2: references receiver "inn" which is not configured'),
+    ]);
+    expect(await problems(`${head}service: {telemetry: {logs: 1}, pipelines: {traces: 7}}`)).toHaveLength(2);
+    expect(await problems(`${head}service: {telemetry: {logs: 1}}`)).toHaveLength(2);
+    expect(await problems(`${head}service: 5`)).toHaveLength(1);
+  });
+
   it("refuses a list that is written as one string, as the Collector does", async () => {
     expect(
       await problems(

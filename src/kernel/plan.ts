@@ -57,7 +57,13 @@ export function makePlan(
     extensions: decodeComponents("extensions", factories.extensions, top, found),
   };
   const service = decodeService(top, found);
-  const checked = checkPlan({ top, components, service: service?.config, found });
+  const checked = checkPlan({
+    top,
+    components,
+    service: service?.config,
+    lacksPipelines: service?.lacksPipelines ?? false,
+    found,
+  });
   const isUnderBroken = (problem: Problem): boolean =>
     broken.some((path) => path.every((step, index) => problem.path[index] === step));
   const problems = found.sorted().filter((problem) => !isUnderBroken(problem));
@@ -93,14 +99,41 @@ function effectiveOf(components: PlannedComponents, service: unknown): Readonly<
   return Object.fromEntries([...sections, ["service", service]]);
 }
 
-function decodeService(top: MapNode, found: ProblemList): { config: ServiceConfig; effective: unknown } | undefined {
+interface DecodedService {
+  readonly config: ServiceConfig;
+  readonly effective: unknown;
+  readonly lacksPipelines: boolean;
+}
+
+/** A service section with mistakes is decoded without the parts that have them, so that the rest is checked too. */
+function decodeService(top: MapNode, found: ProblemList): DecodedService | undefined {
   const node = top.entries.get("service")?.node ?? emptyMap(top.at.source);
+  const decode = (from: ConfigNode) => decodeNode(from, (value) => decodeSection(serviceSchema, value));
   try {
-    return decodeNode(node, (value) => decodeSection(serviceSchema, value));
+    return { ...decode(node), lacksPipelines: false };
   } catch (error) {
     addConfigErrors(error, ["service"], found);
-    return undefined;
+    const paths = (error as ConfigErrors).issues.map(({ path }) => path);
+    // Which extensions run is then not known, and much depends on it.
+    if (paths.some(([part]) => part === "extensions")) return undefined;
+    const sound = paths.reduce(withoutPart, node);
+    try {
+      return { ...decode(sound), lacksPipelines: paths.some(([part]) => part !== "telemetry") };
+    } catch {
+      return undefined;
+    }
   }
+}
+
+/** `node` less the pipeline, or else the key of `service`, that `path` leads into. */
+function withoutPart(node: ConfigNode, [part, ...rest]: readonly string[]): ConfigNode {
+  if (node.kind !== "map" || part === undefined) return node;
+  const entries = new Map(node.entries);
+  const entry = entries.get(part);
+  if (part === "pipelines" && entry?.node.kind === "map" && rest.length > 0)
+    entries.set(part, { ...entry, node: withoutPart(entry.node, rest) });
+  else entries.delete(part);
+  return { ...node, entries };
 }
 
 function addConfigErrors(error: unknown, prefix: readonly string[], found: ProblemList): void {

@@ -12,6 +12,7 @@ import {
   type ListenAddress,
   ListenError,
   listen,
+  listenHostProblem,
   parseListenAddress,
   reachOf,
 } from "./listen.ts";
@@ -79,6 +80,18 @@ describe("parseListenAddress", () => {
 
   it.each(["localhost:4317", "[::1]:4317", ":8888", "unix:/run/x.sock"])("gives %s back when formatted", (text) => {
     expect(formatListenAddress(parseListenAddress(text) as ListenAddress)).toBe(text);
+  });
+});
+
+describe("listenHostProblem", () => {
+  it.each(["", "localhost", "0.0.0.0", "::", "[::1]", "node-3.example", "fe80::1%eth0"])("accepts %j", (host) => {
+    expect(listenHostProblem({ OMNISHIM_LISTEN_HOST: host })).toBeUndefined();
+  });
+
+  it.each(["0.0.0.0:4317", "http://0.0.0.0", "[::1]:4317", "[::1", "a b"])("refuses %j, which is no host", (host) => {
+    expect(listenHostProblem({ OMNISHIM_LISTEN_HOST: host })).toContain(
+      `OMNISHIM_LISTEN_HOST: "${host}" is not a host`,
+    );
   });
 });
 

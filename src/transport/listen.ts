@@ -28,6 +28,13 @@ export function defaultEndpoint(port: number, env: Readonly<Record<string, strin
   return formatListenAddress({ kind: "tcp", host: host.replace(/^\[(.*)\]$/, "$1"), port });
 }
 
+/** What is wrong with OMNISHIM_LISTEN_HOST; undefined when nothing is. */
+export function listenHostProblem(env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const host = env[LISTEN_HOST_VARIABLE]?.trim() || "localhost";
+  if (isIPv6(host.replace(/^\[(.*)\]$/, "$1")) || /^[^\s:/[\]]+$/.test(host)) return undefined;
+  return `environment variable ${LISTEN_HOST_VARIABLE}: ${JSON.stringify(host)} is not a host: write an address or a name without a port, such as 0.0.0.0, localhost or ::1`;
+}
+
 /**
  * Reads "localhost:4317", "0.0.0.0:4318", ":8888", "[::1]:4317", "unix:///path" (or a path with transport "unix").
  * @returns the address, or a string that says what is wrong and what was wanted.

@@ -70,6 +70,17 @@ describe("OmniProxyLogReceiver where to begin", () => {
     expect(tail.lines.sort()).toEqual(["one", "two"]);
   });
 
+  it("names each plain path that is not there when other files are", async () => {
+    await folder.write("access.log", "");
+    const tail = await bench.started(["access.log", "eror.log", "*.none"]);
+    expect(tail.warnings()).toEqual([
+      "this log file is not there yet: it is followed from its first line once it appears",
+    ]);
+    await folder.write("eror.log", "one\n");
+    await tail.poll();
+    expect(tail.lines).toEqual(["one"]);
+  });
+
   it("goes on at the checkpoint of an earlier run, also where the file was renamed meanwhile", async () => {
     const offsets = new MemoryOffsets();
     await folder.write("error.log", "one\n");
