@@ -36,6 +36,7 @@ export class Follower {
   readonly #wanted: WantedPaths;
   readonly #turns = new Turns();
   #isFirstLook = true;
+  readonly #absentAtStart: string[] = [];
   readonly #resumption: Resumption;
   #looking: Promise<void> = Promise.resolve();
 
@@ -62,6 +63,11 @@ export class Follower {
   /** Files that are known. */
   get knownFiles(): number {
     return this.#tails.size;
+  }
+
+  /** Plain paths of the patterns at which the first look found nothing. */
+  get absentAtStart(): readonly string[] {
+    return this.#absentAtStart;
   }
 
   /** Reads the checkpoints and takes the first look, so that what is written from now on will be read. */
@@ -135,7 +141,10 @@ export class Follower {
     }
     if (known && (!facts || fileKey(facts) !== known.key)) this.#leave(known, path, now);
     telemetry.readable("look", path);
-    if (!facts) return;
+    if (!facts) {
+      if (this.#isFirstLook) this.#absentAtStart.push(path);
+      return;
+    }
     if (!facts.isFile) return telemetry.warn(path, "not a regular file: it is not read as a log", { path });
     const tail = this.#tails.get(fileKey(facts)) ?? (await this.#adopt(path, facts, now));
     if (tail.path === undefined) this.#arrive(tail, path);

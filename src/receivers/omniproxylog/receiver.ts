@@ -98,6 +98,15 @@ export class OmniProxyLogReceiver implements Component {
       this.#telemetry.warn("include", "no log file is there yet: it is followed from its first line once it appears", {
         include: this.#config.include,
       });
+    else
+      for (const path of follower.absentAtStart)
+        this.#telemetry.warn(
+          path,
+          "this log file is not there yet: it is followed from its first line once it appears",
+          {
+            path,
+          },
+        );
     this.#arm();
   }
 
