@@ -33,9 +33,10 @@ function onCrash(error: unknown): void {
 }
 
 process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
-process.on("SIGHUP", () => {
-  process.stderr.write("SIGHUP: this version does not reload its configuration; restart it to take a new one\n");
-});
+let onHangup = (): void => {
+  process.stderr.write("SIGHUP: nothing runs yet that could be reloaded\n");
+};
+process.on("SIGHUP", () => onHangup());
 process.on("uncaughtException", onCrash).on("unhandledRejection", onCrash);
 // A reader that went away (`omnishim components | head`) is no failure.
 for (const stream of [process.stdout, process.stderr])
@@ -43,6 +44,9 @@ for (const stream of [process.stdout, process.stderr])
     if (error.code !== "EPIPE") onCrash(error);
   });
 
+const listen = (then: () => void): void => {
+  onHangup = then;
+};
 const { env, stdout, stderr } = process;
-const code = await main(process.argv.slice(2), { env, stdout, stderr, stop: stop.signal });
+const code = await main(process.argv.slice(2), { env, stdout, stderr, stop: stop.signal, onHangup: listen });
 process.exit(crashed ? 1 : code);

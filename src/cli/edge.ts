@@ -14,6 +14,8 @@ export interface Edge {
   readonly stderr: Output;
   /** Aborts when the program has to stop; the reason is a `StopSignal`, or the error that nothing caught. */
   readonly stop: AbortSignal;
+  /** Has `then` called at every SIGHUP from here on. Absent: there are no hangups. */
+  readonly onHangup?: (then: () => void) => void;
 }
 
 /** SIGTERM or SIGINT came. */

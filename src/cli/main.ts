@@ -129,6 +129,6 @@ Examples:
   omnishim demo                             a real capture, replayed and shown as merged traces
   omnishim validate --config otel.yml       every problem of the file, with line and column
 
-Signals: SIGTERM and SIGINT stop gracefully, a second one at once.
+Signals: SIGTERM and SIGINT stop gracefully, a second one at once; SIGHUP reads the configuration again.
 Environment: OMNISHIM_LISTEN_HOST is the host of every endpoint that the file does not give (default localhost);
 OMNISHIM_LOG is Omni Proxy's log for the built-in default.`;

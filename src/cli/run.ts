@@ -11,8 +11,9 @@ import { observeProcess } from "../telemetry/process.ts";
 import { buildInfo } from "./build-info.ts";
 import { builtInConfig } from "./defaults.ts";
 import { CommandError, type Edge, StopSignal } from "./edge.ts";
-import { loadConfig } from "./load.ts";
+import { type Loaded, loadConfig } from "./load.ts";
 import type { ConfigOptions } from "./options.ts";
+import { reloadOnHangup } from "./reload.ts";
 import { openLog, openMetricsPages, processResource } from "./telemetry.ts";
 
 /** How `omnishim` itself is called. */
@@ -36,7 +37,8 @@ export async function run(options: RunOptions, edge: Edge): Promise<number> {
   try {
     for (const warning of warnings) log.logger.warn(warning);
     logAliases(plan, log.logger);
-    return await runPlan(plan, edge, log.logger, timeoutMs, builtIn?.says ?? []);
+    const load = (): Promise<Loaded> => loadConfig(options, edge, builtIn?.source);
+    return await runPlan(plan, edge, log.logger, timeoutMs, builtIn?.says ?? [], load);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const [, key] = /give (\S+) another port/.exec(message) ?? [];
@@ -53,6 +55,7 @@ async function runPlan(
   logger: Logger,
   timeoutMs: number,
   says: readonly string[],
+  load: () => Promise<Loaded>,
 ): Promise<number> {
   logger.info(`Starting ${buildInfo.command}...`, { Version: buildInfo.version, NumCPU: availableParallelism() });
   const metrics = createMetrics();
@@ -65,6 +68,7 @@ async function runPlan(
     // After the pipelines: the page must never take a port that one of them wants.
     const pages = await openMetricsPages(plan.telemetry, metrics, logger);
     for (const line of says) logger.info(line);
+    reloadOnHangup({ service, plan, logger, edge, timeoutMs, load });
     logger.info("Everything is ready. Begin running and processing data.");
 
     const cause = await Promise.race([stopped(edge.stop), service.failure]);

@@ -19,6 +19,7 @@ import { type GraphNode, nodeKey, type PipelineSpec } from "./graph.ts";
 import { formatId } from "./id.ts";
 import { Observer } from "./observe.ts";
 import type { Plan } from "./plan.ts";
+import { Switch } from "./switch.ts";
 
 /** What the service is given, and hands to every component. */
 export interface Environment {
@@ -35,21 +36,36 @@ export interface Instance {
   readonly kind: GraphNode["kind"] | "extension";
   readonly id: string;
   readonly component: Component & Partial<ServiceWatcher>;
+  /** Equal for equal instances of one service. */
+  readonly key: string;
+  /** What it was made from: its section, and the signals on both of its sides. */
+  readonly madeFrom: string;
+  /** What it takes, when others send to it. */
+  readonly sinks: Consumers;
+  /** What it sends to, by signal. */
+  readonly switches: ReadonlyMap<Signal, Switch<Signal>>;
 }
 
-/** Everything created, nothing started. */
+/** Everything created or taken over, nothing started. */
 export interface Built {
   readonly extensions: readonly Instance[];
   /** Senders before receivers. */
   readonly levels: readonly (readonly Instance[])[];
+  /** Points what was taken over at its new next stages. */
+  join(): void;
 }
 
 /**
- * Creates the components that pipelines and `service::extensions` name.
+ * Creates the components that pipelines and `service::extensions` name, except those of `running` that would come out the same
+ * and whose extensions stay too: these are taken over as they are.
  * @throws Error `failed to create "x" exporter: …`
  */
-export function buildComponents(plan: Plan, environment: Environment): Built {
-  return new Builder(plan, environment).build();
+export function buildComponents(
+  plan: Plan,
+  environment: Environment,
+  running: ReadonlyMap<string, Instance> = new Map(),
+): Built {
+  return new Builder(plan, environment, running).build();
 }
 
 /** A consumer of whichever signal; the graph has checked that the signals fit. */
@@ -65,85 +81,116 @@ class Builder {
   /** The first stage of each pipeline. */
   readonly #heads = new Map<string, AnyConsumer>();
 
-  constructor(plan: Plan, environment: Environment) {
+  readonly #running: ReadonlyMap<string, Instance>;
+  readonly #joins: (() => void)[] = [];
+  /** Ids of extensions that are taken over. */
+  readonly #keptExtensions = new Set<string>();
+
+  constructor(plan: Plan, environment: Environment, running: ReadonlyMap<string, Instance>) {
+    this.#running = running;
     this.#plan = plan;
     this.#environment = environment;
     this.#observer = new Observer(environment.metrics);
   }
 
   build(): Built {
+    const extensions = this.#plan.enabledExtensions.map((id) => this.#extension(id));
     for (const level of [...this.#plan.levels].reverse()) for (const node of level) this.#create(node);
-    const extensions = this.#plan.enabledExtensions.map((id) => {
-      const planned = this.#planned(this.#plan.extensions, id);
-      const settings = this.#settings("extension", planned);
-      return this.#instance("extension", id, () => planned.configured.create(settings));
-    });
     return {
       extensions,
       levels: this.#plan.levels.map((level) => level.map((node) => this.#instances.get(nodeKey(node)) as Instance)),
+      join: () => {
+        for (const join of this.#joins) join();
+      },
     };
   }
 
-  #create(node: GraphNode): void {
-    const instance = this.#createInstance(node);
-    this.#instances.set(nodeKey(node), instance);
+  #extension(id: string): Instance {
+    const planned = this.#planned(this.#plan.extensions, id);
+    const key = `extension:${id}`;
+    const running = this.#running.get(key);
+    const instance = this.#instance({ kind: "extension", id, key, planned, shape: "", next: {} }, () => ({
+      component: planned.configured.create(this.#settings("extension", planned)),
+    }));
+    if (instance === running) this.#keptExtensions.add(id);
+    return instance;
   }
 
-  #createInstance(node: GraphNode): Instance {
-    const { id } = node;
-    switch (node.kind) {
+  #create(node: GraphNode): void {
+    const key = nodeKey(node);
+    const instance = this.#createInstance(node, key);
+    this.#instances.set(key, instance);
+    this.#sinks.set(key, instance.sinks);
+    if (node.kind === "processor") this.#addStage(instance, node.id, node.pipeline);
+  }
+
+  #createInstance(node: GraphNode, key: string): Instance {
+    const { id, kind } = node;
+    switch (kind) {
       case "exporter": {
         const planned = this.#planned(this.#plan.exporters, id);
-        return this.#instance("exporter", id, () => {
-          const component = planned.configured.create(this.#settings("exporter", planned));
-          this.#sinks.set(nodeKey(node), component.consumers);
-          return component;
+        return this.#instance({ kind, id, key, planned, shape: "", next: {} }, () => {
+          const component = planned.configured.create(this.#settings(kind, planned));
+          return { component, sinks: component.consumers };
         });
       }
       case "connector": {
         const planned = this.#planned(this.#plan.connectors, id);
-        return this.#instance("connector", id, () => {
-          const fedBy = this.#plan.pipelines
-            .filter(({ exporters }) => exporters.includes(id))
-            .map(({ signal }) => signal);
-          const make = planned.configured.create(this.#settings("connector", planned));
-          const component = make(this.#nextOf("connector", id), [...new Set(fedBy)]);
-          this.#sinks.set(nodeKey(node), component.consumers);
-          return component;
+        const fedBy = [
+          ...new Set(
+            this.#plan.pipelines.filter(({ exporters }) => exporters.includes(id)).map(({ signal }) => signal),
+          ),
+        ];
+        const next = this.#nextOf(kind, id);
+        return this.#instance({ kind, id, key, planned, shape: fedBy.join(), next }, (switched) => {
+          const component = planned.configured.create(this.#settings(kind, planned))(switched, fedBy);
+          return { component, sinks: component.consumers };
         });
       }
       case "receiver": {
         const planned = this.#planned(this.#plan.receivers, id);
-        return this.#instance("receiver", id, () =>
-          planned.configured.create(this.#settings("receiver", planned))(this.#nextOf("receiver", id)),
-        );
+        const next = this.#nextOf(kind, id);
+        return this.#instance({ kind, id, key, planned, shape: "", next }, (switched) => ({
+          component: planned.configured.create(this.#settings(kind, planned))(switched),
+        }));
       }
       case "processor":
-        return this.#createProcessor(id, node.pipeline);
+        return this.#createProcessor(id, key, node.pipeline);
     }
   }
 
-  #createProcessor(id: string, pipelineId: string): Instance {
+  #createProcessor(id: string, key: string, pipelineId: string): Instance {
     const planned = this.#planned(this.#plan.processors, id);
-    const pipeline = this.#plan.pipelines.find((spec) => spec.id === pipelineId) as PipelineSpec;
+    const pipeline = this.#pipeline(pipelineId);
     const { signal } = pipeline;
     const behind = this.#stage(pipeline, pipeline.processors.indexOf(id) + 1);
-    return this.#instance("processor", id, () => {
+    const next = { [signal]: this.#observer.outgoing(id, signal, behind) };
+    return this.#instance({ kind: "processor", id, key, planned, shape: signal, next }, (switched) => {
       const settings = this.#settings("processor", planned, { "otelcol.pipeline.id": pipelineId });
       const make = planned.configured.create(settings)[signal] as
         | ((next: AnyConsumer) => Component & AnyConsumer)
         | undefined;
       if (!make) throw new Error(`it takes no ${signal}`);
-      const component = make(this.#observer.outgoing(id, signal, behind));
-      const self = this.#observer.incoming(id, signal, component);
-      // What the processor passes on unchanged, a later stage may write into.
-      const mutatesData = self.mutatesData || behind.mutatesData;
-      this.#stages.set(stageKey(pipelineId, pipeline.processors.indexOf(id)), {
-        mutatesData,
-        consume: (batch, call) => self.consume(batch, call),
-      });
-      return component;
+      const component = make(switched[signal] as AnyConsumer);
+      return { component, sinks: { [signal]: component } };
     });
+  }
+
+  #addStage(instance: Instance, id: string, pipelineId: string): void {
+    const pipeline = this.#pipeline(pipelineId);
+    const { signal } = pipeline;
+    const behind = this.#stage(pipeline, pipeline.processors.indexOf(id) + 1);
+    const self = this.#observer.incoming(id, signal, instance.sinks[signal] as AnyConsumer);
+    // What the processor passes on unchanged, a later stage may write into.
+    const mutatesData = self.mutatesData || behind.mutatesData;
+    this.#stages.set(stageKey(pipelineId, pipeline.processors.indexOf(id)), {
+      mutatesData,
+      consume: (batch, call) => self.consume(batch, call),
+    });
+  }
+
+  #pipeline(id: string): PipelineSpec {
+    return this.#plan.pipelines.find((spec) => spec.id === id) as PipelineSpec;
   }
 
   readonly #stages = new Map<string, AnyConsumer>();
@@ -196,10 +243,41 @@ class Builder {
     };
   }
 
-  #instance(kind: Instance["kind"], id: string, create: () => Instance["component"]): Instance {
+  /** The running one where it would come out the same, else a new one. */
+  #instance(
+    wanted: {
+      readonly kind: Instance["kind"];
+      readonly id: string;
+      readonly key: string;
+      readonly planned: {
+        readonly fingerprint: string;
+        readonly configured: { readonly extensions?: readonly { readonly id: string }[] };
+      };
+      /** What it was told besides its section and the signals it sends on. */
+      readonly shape: string;
+      readonly next: Consumers;
+    },
+    create: (next: Consumers) => { readonly component: Instance["component"]; readonly sinks?: Consumers },
+  ): Instance {
+    const { kind, id, key, planned, shape } = wanted;
+    const next = Object.entries(wanted.next) as [Signal, AnyConsumer][];
+    const signals = next.map(([signal]) => signal).sort();
+    const madeFrom = JSON.stringify([planned.fingerprint, shape, signals]);
+    const running = this.#running.get(key);
+    const staysWith = (planned.configured.extensions ?? []).every((extension) =>
+      this.#keptExtensions.has(extension.id),
+    );
+    if (running?.madeFrom === madeFrom && staysWith) {
+      this.#joins.push(() => {
+        for (const [signal, target] of next) running.switches.get(signal)?.point(target);
+      });
+      return running;
+    }
+    const switches = new Map(next.map(([signal, target]) => [signal, new Switch(target)]));
     const name = `"${id}" ${kind}`;
     try {
-      return { name, kind, id, component: create() };
+      const { component, sinks = {} } = create(Object.fromEntries(switches));
+      return { name, kind, id, key, madeFrom, component, sinks, switches };
     } catch (error) {
       throw new Error(`failed to create ${name}: ${error instanceof Error ? error.message : String(error)}`, {
         cause: error,

@@ -21,6 +21,8 @@ export interface Factories {
 export interface Planned<F extends AnyFactory = AnyFactory> {
   readonly id: ComponentId;
   readonly factory: F;
+  /** Equal for equal sections, secrets included: not for printing. */
+  readonly fingerprint: string;
   readonly configured: F extends { configure(section: unknown): infer C } ? C : never;
 }
 

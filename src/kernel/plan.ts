@@ -3,7 +3,7 @@
  * `validate` and `run` share this, so that what validates starts, ports and files aside.
  */
 import { decodeNode } from "../config/decode.ts";
-import { type ConfigNode, emptyMap, type MapNode } from "../config/node.ts";
+import { type ConfigNode, emptyMap, type MapNode, toPlain } from "../config/node.ts";
 import type { Problem } from "../config/resolve.ts";
 import { decodeSection } from "../config/schema.ts";
 import { type ServiceConfig, serviceSchema } from "../config/service.ts";
@@ -179,12 +179,13 @@ function decodeComponents<F extends AnyFactory>(
       });
       continue;
     }
+    const fingerprint = JSON.stringify([factory.type, toPlain(entry.node)]);
     try {
       const configured = decodeNode(entry.node, (value) => factory.configure(value)) as Planned<F>["configured"];
-      planned.set(written.trim(), { id, factory, configured });
+      planned.set(written.trim(), { id, factory, fingerprint, configured });
     } catch (error) {
       addConfigErrors(error, [name, written], found);
-      planned.set(written.trim(), { id, factory, configured: UNUSABLE as Planned<F>["configured"] });
+      planned.set(written.trim(), { id, factory, fingerprint, configured: UNUSABLE as Planned<F>["configured"] });
     }
   }
   return planned;

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FakeClock, settle } from "../../test/kit/clock.ts";
 import { Stage, stagedFactories } from "../../test/kit/components.ts";
+import { gate } from "../../test/kit/gate.ts";
 import { processSurroundings } from "../config/providers.ts";
 import { resolveConfig } from "../config/resolve.ts";
 import type { Logs, Traces } from "../pdata/payload.ts";
@@ -324,5 +325,66 @@ service:
       }),
       { numRuns: 50 },
     );
+  });
+});
+
+describe("Service.reload", () => {
+  const yaml = (out: string, more = ""): string => `
+receivers: {in: }
+processors: {pass: , mutate: }
+exporters: {out: ${out}}
+extensions: {ext: }
+service:
+  extensions: [ext]
+  pipelines: {traces: {receivers: [in], processors: [pass${more}], exporters: [out]}}
+`;
+
+  async function planFor(stage: Stage, text: string) {
+    const { root } = await resolveConfig({ configs: [`yaml:${text}`], sets: [] }, processSurroundings);
+    const { plan, problems } = makePlan(root, stagedFactories(stage));
+    if (!plan) throw new Error(problems.map((problem) => problem.message).join("\n"));
+    return plan;
+  }
+
+  it("does nothing when nothing has changed", async () => {
+    const { stage, service } = await stageService(yaml("{}"));
+    await service.start(1000);
+    const before = stage.events.length;
+    expect(await service.reload(await planFor(stage, yaml("{}")), 1000)).toEqual({ started: [], stopped: [] });
+    expect(stage.events).toHaveLength(before);
+  });
+
+  it("exchanges an exporter under a receiver that goes on: calls wait and lose nothing", async () => {
+    const { stage, service } = await stageService(yaml("{}"));
+    await service.start(1000);
+    const stopping = gate();
+    stage.faults.set("stop exporter out", () => stopping.opened);
+    const reloading = service.reload(await planFor(stage, yaml("{label: new}", ", mutate")), 1000);
+    await settle();
+    const sent = stage.send("in", traces(1, 2));
+    await settle();
+    expect(stage.arrived.get("out") ?? []).toEqual([]);
+    stopping.open();
+    expect(await reloading).toEqual({
+      started: ['"mutate" processor', '"out" exporter'],
+      stopped: ['"out" exporter'],
+    });
+    await sent;
+    expect(stage.arrived.get("out")).toHaveLength(1);
+    expect(stage.events.filter((event) => event.endsWith("receiver in"))).toEqual(["start receiver in"]);
+    expect(await service.shutdown(1000)).toEqual([]);
+  });
+
+  it("goes back to the parts before when a new one does not start", async () => {
+    const { stage, service } = await stageService(yaml("{}"));
+    await service.start(1000);
+    let starts = 0;
+    stage.faults.set("start exporter out", () => {
+      if (starts++ === 0) throw new Error("no");
+    });
+    await expect(service.reload(await planFor(stage, yaml("{label: new}")), 1000)).rejects.toThrow("no");
+    await stage.send("in", traces(1));
+    expect(stage.arrived.get("out")).toHaveLength(1);
+    expect(await service.shutdown(1000)).toEqual([]);
   });
 });

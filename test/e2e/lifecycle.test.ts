@@ -247,15 +247,4 @@ describe("the program", () => {
     expect(program.output).toContain("Error: unexpected, please report it: Error: boom");
     expect(sink.bytes("traces")).toEqual(REQUEST);
   });
-
-  it("goes on and says why when SIGHUP asks for a reload", async () => {
-    const program = omnishim([
-      "--config=yaml:{receivers: {nop: }, exporters: {nop: }, service: {pipelines: {traces: {receivers: [nop], exporters: [nop]}}}}",
-      NO_METRICS,
-    ]);
-    await program.line(/Everything is ready/);
-    program.signal("SIGHUP");
-    await program.line(/SIGHUP: this version does not reload/);
-    expect(await program.stop()).toEqual({ code: 0, signal: undefined });
-  });
 });
