@@ -1,5 +1,5 @@
 /** Export requests like vLLM's: one `llm_request` span a request, with its 14 attributes. */
-import { WireWriter } from "../dist/pdata/wire.js";
+import { WireWriter } from "../dist/pdata/wire-writer.js";
 
 /** Attributes of a span of vLLM 0.32, as it is configured for; the first names the request. */
 function attributesOf(request, n) {

@@ -121,17 +121,22 @@ export class InstanceClock {
   readonly #low: number[] = [];
   readonly #high: number[] = [];
   #next = 0;
+  #known: ClockEstimate | undefined;
 
   /** A span of the instance, and the proxy's interval around it; all unix microseconds. */
   add(spanStart: number, spanEnd: number, from: number, to: number): void {
     this.#low[this.#next] = spanEnd - to;
     this.#high[this.#next] = spanStart - from;
     this.#next = (this.#next + 1) % RECENT_PAIRS;
+    this.#known = this.#judge();
   }
 
   /** The offset in microseconds (instance minus proxy) and how well it is known; undefined when the bounds contradict each other. */
   estimate(): ClockEstimate | undefined {
-    if (this.#low.length === 0) return undefined;
+    return this.#known;
+  }
+
+  #judge(): ClockEstimate | undefined {
     const low = Math.max(...this.#low);
     const high = Math.min(...this.#high);
     if (low > high) return undefined;

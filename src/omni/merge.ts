@@ -17,6 +17,7 @@ import { Instances } from "./instances.ts";
 import { type LineParser, LOGGED_ID_BYTES } from "./line.ts";
 import { type LogEvents, LogTable, type SourceName } from "./log-table.ts";
 import type { Identity, ProxyRequest } from "./proxy-request.ts";
+import { RecentMap } from "./recent-map.ts";
 import { hashText, homeOf, RememberedRequests } from "./remembered.ts";
 import { candidates, fullId, uuidTraceId } from "./request-id.ts";
 import { type Decision, type Joining, join, type Known, type RoleRules } from "./span-join.ts";
@@ -100,8 +101,8 @@ export class Merge implements LogEvents {
   readonly #uuids = new Map<string, ProxyRequest>();
   readonly #guesses: Guesses;
   readonly #instances: Instances;
-  readonly #aliases = new Map<string, string>();
-  readonly #moved = new Map<string, string>();
+  readonly #aliases = new RecentMap<string>(MOST_ALIASES);
+  readonly #moved = new RecentMap<string>(MOST_MOVED_TRACES);
   /** Ended before their time in the table was up; sent at the next `due`. */
   readonly #evicted: ProxyRequest[] = [];
   readonly #lateEnds: ProxyRequest[] = [];
@@ -294,7 +295,7 @@ export class Merge implements LogEvents {
 
   alias(id: string, alias: string): void {
     const key = candidates(Buffer.from(alias, "latin1").toString("utf8"))[0];
-    if (key !== undefined) bounded(this.#aliases, key, id, MOST_ALIASES);
+    if (key !== undefined) this.#aliases.set(key, id);
   }
 
   // ---- requests ----
@@ -414,7 +415,7 @@ export class Merge implements LogEvents {
 
   #joining(facts: SpanFacts): Joining {
     const keys = candidates(facts.requestId);
-    if (this.#aliases.size > 0) {
+    if (!this.#aliases.empty) {
       const alias = keys.map((key) => this.#aliases.get(key)).find((id) => id !== undefined);
       if (alias !== undefined) keys.unshift(alias.slice(0, LOGGED_ID_BYTES));
     }
@@ -433,7 +434,7 @@ export class Merge implements LogEvents {
       const edit = this.#edit(span, batch.decisions.get(span.facts.index) as Decision);
       if (edit) edits.set(span.facts.index, edit);
     }
-    if (this.#moved.size > 0 && traceIdAt.length > batch.joining.length) this.#moveAlong(batch, traceIdAt, edits);
+    if (!this.#moved.empty && traceIdAt.length > batch.joining.length) this.#moveAlong(batch, traceIdAt, edits);
     return patchTraces(batch.bytes, edits);
   }
 
@@ -519,7 +520,7 @@ export class Merge implements LogEvents {
 
   #noteMoved(from: string, to: string): void {
     const known = this.#moved.get(from);
-    bounded(this.#moved, from, known === undefined || known === to ? to : SHARED, MOST_MOVED_TRACES);
+    this.#moved.set(from, known === undefined || known === to ? to : SHARED);
   }
 
   /** Spans that name no request and share a moved span's trace move with it. */
@@ -544,13 +545,6 @@ export class Merge implements LogEvents {
     this.#noteMoved(facts.traceId, traceId);
     return { traceId, attributes: [["omni.original_trace_id", facts.traceId]] };
   }
-}
-
-/** Sets a map's entry as its newest, and drops the oldest beyond `most`. */
-function bounded<V>(map: Map<string, V>, key: string, value: V, most: number): void {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size > most) map.delete(map.keys().next().value as string);
 }
 
 function isRole(under: Role | "root" | "kept"): under is Role {

@@ -34,8 +34,14 @@ function forms(text: string): string[] {
 
 /** The bytes that `text` may stand for: UTF-8, or Latin-1 decoded bytes (mojibake: `Ã¼` for `ü`). */
 function binaries(text: string): string[] {
+  if (isAscii(text)) return [text];
   const utf8 = Buffer.from(text, "utf8").toString("latin1");
   return utf8 === text || !isLatin1(text) ? [utf8] : [text, utf8];
+}
+
+function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return false;
+  return true;
 }
 
 function isLatin1(text: string): boolean {

@@ -2,7 +2,8 @@
  * Changes some spans of an encoded ExportTraceServiceRequest and leaves every other byte as it came, unknown fields and
  * the order of fields included.
  */
-import { FIXED32, FIXED64, LEN, VARINT, WireCursor, WireWriter } from "../pdata/wire.ts";
+import { FIXED32, FIXED64, LEN, VARINT, WireCursor } from "../pdata/wire.ts";
+import { WireWriter } from "../pdata/wire-writer.ts";
 
 /** What to change of one span. Ids are lower-case hex. */
 export interface SpanEdit {
@@ -26,7 +27,7 @@ export function patchTraces(bytes: Uint8Array, edits: ReadonlyMap<number, SpanEd
   if (edits.size === 0) return bytes;
   const out = new WireWriter(bytes.length + edits.size * 160);
   new Patcher(bytes, edits, out).request();
-  return out.finish();
+  return out.release();
 }
 
 class Patcher {
@@ -46,39 +47,48 @@ class Patcher {
   request(): void {
     const cursor = new WireCursor(this.#bytes);
     while (cursor.next()) {
-      if (cursor.field !== 1 || cursor.wire !== LEN) this.#copy(cursor);
-      else this.#nested(cursor, (from, to) => this.#resourceSpans(from, to));
+      if (cursor.field !== 1 || cursor.wire !== LEN) this.#copy(cursor.start, cursor.valueEnd);
+      else {
+        const about = cursor.valueEnd - cursor.valueStart;
+        const mark = this.#out.open(1, about);
+        this.#resourceSpans(cursor.valueStart, cursor.valueEnd);
+        this.#out.close(mark, about);
+      }
     }
   }
 
   #resourceSpans(from: number, to: number): void {
     const cursor = new WireCursor(this.#bytes, from, to);
     while (cursor.next()) {
-      if (cursor.field !== 2 || cursor.wire !== LEN) this.#copy(cursor);
-      else this.#nested(cursor, (start, end) => this.#scopeSpans(start, end));
+      if (cursor.field !== 2 || cursor.wire !== LEN) this.#copy(cursor.start, cursor.valueEnd);
+      else {
+        const about = cursor.valueEnd - cursor.valueStart;
+        const mark = this.#out.open(2, about);
+        this.#scopeSpans(cursor.valueStart, cursor.valueEnd);
+        this.#out.close(mark, about);
+      }
     }
   }
 
   #scopeSpans(from: number, to: number): void {
     const cursor = new WireCursor(this.#bytes, from, to);
+    let copied = from;
     while (cursor.next()) {
-      if (cursor.field !== 2 || cursor.wire !== LEN) {
-        this.#copy(cursor);
-        continue;
-      }
+      if (cursor.field !== 2 || cursor.wire !== LEN) continue;
       const edit = this.#edits.get(this.#index++);
-      if (edit) this.#nested(cursor, (start, end) => this.#editSpan(start, end, edit));
-      else this.#copy(cursor);
+      if (!edit) continue;
+      this.#copy(copied, cursor.start);
+      copied = cursor.valueEnd;
+      const about = cursor.valueEnd - cursor.valueStart;
+      const mark = this.#out.open(2, about);
+      this.#editSpan(cursor.valueStart, cursor.valueEnd, edit);
+      this.#out.close(mark, about);
     }
+    this.#copy(copied, to);
   }
 
-  #copy(cursor: WireCursor): void {
-    this.#out.raw(this.#bytes, cursor.start, cursor.valueEnd);
-  }
-
-  #nested(cursor: WireCursor, write: (from: number, to: number) => void): void {
-    const { field, valueStart, valueEnd } = cursor;
-    this.#out.message(field, () => write(valueStart, valueEnd));
+  #copy(from: number, to: number): void {
+    if (from < to) this.#out.raw(this.#bytes, from, to);
   }
 
   #editSpan(from: number, to: number, edit: SpanEdit): void {
@@ -86,24 +96,28 @@ class Patcher {
     const cursor = this.#span.reset(this.#bytes, from, to);
     const newParent = edit.parentSpanId !== undefined;
     out.hex(1, edit.traceId);
+    // What stays is copied in pieces as long as they get.
+    let copied = from;
     while (cursor.next()) {
-      if (cursor.field === 1 && cursor.wire === LEN) continue;
-      if (cursor.field === 4 && cursor.wire === LEN && newParent) continue;
-      if ((cursor.field === 7 || cursor.field === 8) && cursor.wire === FIXED64 && edit.shiftNanos) {
-        out.fixed64(cursor.field, BigInt.asUintN(64, cursor.fixed64() + edit.shiftNanos));
-      } else if (cursor.field === 16 && cursor.wire === FIXED32 && newParent) {
-        const flags = new DataView(this.#bytes.buffer, this.#bytes.byteOffset + cursor.valueStart, 4).getUint32(
-          0,
-          true,
-        );
+      const { field, wire } = cursor;
+      const times = (field === 7 || field === 8) && wire === FIXED64 && edit.shiftNanos !== undefined;
+      const parent = newParent && ((field === 4 && wire === LEN) || (field === 16 && wire === FIXED32));
+      if (!times && !parent && !(field === 1 && wire === LEN)) continue;
+      this.#copy(copied, cursor.start);
+      copied = cursor.valueEnd;
+      if (times) out.fixed64(field, BigInt.asUintN(64, cursor.fixed64() + (edit.shiftNanos as bigint)));
+      else if (field === 16) {
+        const flags = cursor.fixed32();
         out.fixed32(16, flags & FLAG_HAS_IS_REMOTE ? flags | FLAG_IS_REMOTE : flags);
-      } else this.#copy(cursor);
+      }
     }
+    this.#copy(copied, to);
     if (newParent && edit.parentSpanId !== "") out.hex(4, edit.parentSpanId as string);
     for (const [key, value] of edit.attributes) writeAttribute(out, 9, key, value);
     if (edit.link) {
-      const { traceId, spanId } = edit.link;
-      out.message(13, () => out.hex(1, traceId).hex(2, spanId));
+      const mark = out.open(13);
+      out.hex(1, edit.link.traceId).hex(2, edit.link.spanId);
+      out.close(mark);
     }
   }
 }
@@ -113,18 +127,20 @@ export type AttributeValue = string | number | bigint | boolean | readonly strin
 
 /** Appends a KeyValue as field `field`. */
 export function writeAttribute(out: WireWriter, field: number, key: string, value: AttributeValue): void {
-  out.message(field, () => {
-    out.string(1, key);
-    out.message(2, () => {
-      if (typeof value === "string") out.string(1, value);
-      else if (typeof value === "boolean") out.tag(2, VARINT).varint(value ? 1 : 0);
-      else if (typeof value === "bigint") out.int64(3, value);
-      else if (typeof value === "number") out.double(4, value);
-      else {
-        out.message(5, () => {
-          for (const item of value) out.message(1, () => out.string(1, item));
-        });
-      }
-    });
-  });
+  const pair = out.open(field);
+  out.string(1, key);
+  const any = out.open(2);
+  if (typeof value === "string") out.string(1, value);
+  else if (typeof value === "boolean") out.tag(2, VARINT).varint(value ? 1 : 0);
+  else if (typeof value === "bigint") out.int64(3, value);
+  else if (typeof value === "number") out.double(4, value);
+  else {
+    const list = out.open(5);
+    for (const item of value) {
+      const element = out.open(1);
+      out.string(1, item).close(element);
+    }
+    out.close(list);
+  }
+  out.close(any).close(pair);
 }

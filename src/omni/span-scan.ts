@@ -45,7 +45,22 @@ export interface Scan {
   readonly anonymous: number;
 }
 
-const GEN_AI = Buffer.from("gen_ai.");
+const WANTED = [
+  "gen_ai.request.id",
+  "request_id",
+  "gen_ai.response.model",
+  "gen_ai.request.model",
+  "role",
+  "gen_ai.request.max_tokens",
+  "gen_ai.usage.completion_tokens",
+  "gen_ai.usage.prompt_tokens",
+] as const;
+type Key = (typeof WANTED)[number];
+
+/** The attributes that matter by their keys' length: no two have the same. */
+const KEYS: { readonly key: Key; readonly bytes: Buffer }[] = [];
+for (const key of WANTED) KEYS[key.length] = { key, bytes: Buffer.from(key) };
+
 const LLM_REQUEST = Buffer.from("llm_request");
 
 /** Scans a batch. @throws WireError on bytes that the receiver should have refused */
@@ -66,12 +81,14 @@ class Scanner {
   anonymous = 0;
   readonly named: SpanFacts[] = [];
   readonly #bytes: Buffer;
+  readonly #view: DataView;
   readonly #span: WireCursor;
   readonly #pair: WireCursor;
   readonly #value: WireCursor;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#span = new WireCursor(bytes);
     this.#pair = new WireCursor(bytes);
     this.#value = new WireCursor(bytes);
@@ -130,27 +147,43 @@ class Scanner {
 
   #oneSpan(from: number, to: number, resource: () => ResourceFacts): void {
     const index = this.traceIdAt.length;
-    this.traceIdAt.push(this.#traceIdAt(from, to));
-    const found = this.#attributes(from, to);
+    let traceIdAt = -1;
+    let traceId = "";
+    let spanId = "";
+    let parentSpanId = "";
+    let startNanos = 0n;
+    let endNanos = 0n;
+    const found: Found = {};
+    const span = this.#span.reset(this.#bytes, from, to);
+    while (span.next()) {
+      if (span.wire === FIXED64) {
+        if (span.field === 7) startNanos = this.#view.getBigUint64(span.valueStart, true);
+        else if (span.field === 8) endNanos = this.#view.getBigUint64(span.valueStart, true);
+      }
+      if (span.wire !== LEN) continue;
+      if (span.field === 9) this.#attribute(found, span.valueStart, span.valueEnd);
+      else if (span.field === 1) {
+        // A field that comes twice: the first is what moves along, the last is what protobuf reads.
+        if (traceId === "") traceIdAt = span.valueEnd - span.valueStart === 16 ? span.valueStart : -1;
+        traceId = this.#hex(span);
+      } else if (span.field === 2) spanId = this.#hex(span);
+      else if (span.field === 4) parentSpanId = this.#hex(span);
+    }
+    this.traceIdAt.push(traceIdAt);
     const requestId = found.genAiId ?? found.requestId;
     if (requestId === undefined) {
       if (this.#isLlmRequest(from, to)) this.anonymous++;
       return;
     }
-    const head = { traceId: "", spanId: "", parentSpanId: "", startNanos: 0n, endNanos: 0n };
-    const span = this.#span.reset(this.#bytes, from, to);
-    while (span.next()) {
-      if (span.field === 1 && span.wire === LEN) head.traceId = this.#hex(span);
-      else if (span.field === 2 && span.wire === LEN) head.spanId = this.#hex(span);
-      else if (span.field === 4 && span.wire === LEN) head.parentSpanId = this.#hex(span);
-      else if (span.field === 7 && span.wire === FIXED64) head.startNanos = span.fixed64();
-      else if (span.field === 8 && span.wire === FIXED64) head.endNanos = span.fixed64();
-    }
     this.named.push({
       index,
-      ...head,
-      startUs: Number(head.startNanos) / 1000,
-      endUs: Number(head.endNanos) / 1000,
+      traceId,
+      spanId,
+      parentSpanId,
+      startNanos,
+      endNanos,
+      startUs: Number(startNanos) / 1000,
+      endUs: Number(endNanos) / 1000,
       requestId,
       fromVllm: found.genAiId !== undefined,
       maxTokens: found.maxTokens,
@@ -160,12 +193,6 @@ class Scanner {
       toldRole: found.role,
       resource: resource(),
     });
-  }
-
-  #traceIdAt(from: number, to: number): number {
-    const span = this.#span.reset(this.#bytes, from, to);
-    while (span.next()) if (isField(span, 1)) return span.valueEnd - span.valueStart === 16 ? span.valueStart : -1;
-    return -1;
   }
 
   #isLlmRequest(from: number, to: number): boolean {
@@ -184,49 +211,34 @@ class Scanner {
     return this.#bytes.toString("hex", cursor.valueStart, cursor.valueEnd);
   }
 
-  /** The attributes that matter, by their keys' bytes: most spans of other programs have none of them. */
-  #attributes(from: number, to: number): Found {
-    const found: Found = {};
-    const span = this.#span.reset(this.#bytes, from, to);
-    while (span.next()) {
-      if (span.field !== 9 || span.wire !== LEN) continue;
-      const pair = this.#pair.reset(this.#bytes, span.valueStart, span.valueEnd);
-      if (!pair.next() || !isField(pair, 1)) continue;
-      const keyStart = pair.valueStart;
-      const keyLength = pair.valueEnd - keyStart;
-      if (!this.#mayMatter(keyStart, keyLength)) continue;
-      const key = this.#bytes.toString("latin1", keyStart, keyStart + keyLength);
-      if (!pair.next() || !isField(pair, 2)) continue;
-      const value = this.#value.reset(this.#bytes, pair.valueStart, pair.valueEnd);
-      if (!value.next()) continue;
-      this.#keep(found, key, value);
-    }
-    return found;
+  /** Keeps an attribute that matters, told by its key's bytes: most spans of other programs have none of them. */
+  #attribute(found: Found, from: number, to: number): void {
+    const pair = this.#pair.reset(this.#bytes, from, to);
+    if (!pair.next() || !isField(pair, 1)) return;
+    const wanted = KEYS[pair.valueEnd - pair.valueStart];
+    if (!wanted || !startsWith(this.#bytes, pair.valueStart, pair.valueEnd, wanted.bytes)) return;
+    if (!pair.next() || !isField(pair, 2)) return;
+    const value = this.#value.reset(this.#bytes, pair.valueStart, pair.valueEnd);
+    if (value.next()) keep(found, wanted.key, value);
   }
+}
 
-  #mayMatter(at: number, length: number): boolean {
-    const first = this.#bytes[at];
-    if (first === 103) return length >= 17 && length <= 30 && this.#bytes.compare(GEN_AI, 0, 7, at, at + 7) === 0; // gen_ai.
-    return first === 114 && (length === 4 || length === 10); // role, request_id
-  }
-
-  #keep(found: Found, key: string, value: WireCursor): void {
-    if (value.field === 1 && value.wire === LEN) {
-      if (key === "gen_ai.request.id") found.genAiId = value.string();
-      else if (key === "request_id") found.requestId = value.string();
-      else if (key === "gen_ai.response.model") found.model = value.string();
-      else if (key === "gen_ai.request.model") found.model ??= value.string();
-      else if (key === "role") {
-        const role = value.string();
-        if (role.startsWith("prefill")) found.role = "prefill";
-        else if (role.startsWith("decode")) found.role = "decode";
-      }
-    } else if (value.field === 3 && value.wire === VARINT) {
-      const number = Number(value.int64());
-      if (key === "gen_ai.request.max_tokens") found.maxTokens = number;
-      else if (key === "gen_ai.usage.completion_tokens") found.completionTokens = number;
-      else if (key === "gen_ai.usage.prompt_tokens") found.promptTokens = number;
+function keep(found: Found, key: Key, value: WireCursor): void {
+  if (value.field === 1 && value.wire === LEN) {
+    if (key === "gen_ai.request.id") found.genAiId = value.string();
+    else if (key === "request_id") found.requestId = value.string();
+    else if (key === "gen_ai.response.model") found.model = value.string();
+    else if (key === "gen_ai.request.model") found.model ??= value.string();
+    else if (key === "role") {
+      const role = value.string();
+      if (role.startsWith("prefill")) found.role = "prefill";
+      else if (role.startsWith("decode")) found.role = "decode";
     }
+  } else if (value.field === 3 && value.wire === VARINT) {
+    const number = Number(value.int64());
+    if (key === "gen_ai.request.max_tokens") found.maxTokens = number;
+    else if (key === "gen_ai.usage.completion_tokens") found.completionTokens = number;
+    else if (key === "gen_ai.usage.prompt_tokens") found.promptTokens = number;
   }
 }
 

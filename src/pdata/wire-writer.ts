@@ -144,22 +144,42 @@ export class WireWriter {
 
   /** A nested message: what `write` appends, with its length in front. */
   message(field: number, write: (writer: this) => void): this {
+    const mark = this.open(field);
+    write(this);
+    return this.close(mark);
+  }
+
+  /**
+   * Begins a nested message; what is appended until `close` is its content. `about` is its size as far as it is known:
+   * when its varint is as long as the real one's, nothing has to be moved. @returns what `close` wants
+   */
+  open(field: number, about = 0): number {
     this.tag(field, LEN);
     const lengthAt = this.#at;
-    this.#room(1);
-    this.#at++;
-    write(this);
-    const size = this.#at - lengthAt - 1;
-    const extra = varintSize(size) - 1;
-    if (extra > 0) {
-      this.#room(extra);
-      this.#buffer.copyWithin(lengthAt + 1 + extra, lengthAt + 1, this.#at);
+    const reserved = varintSize(about);
+    this.#room(reserved);
+    this.#at += reserved;
+    return lengthAt;
+  }
+
+  /** Ends the innermost nested message. @param about as given to `open` */
+  close(lengthAt: number, about = 0): this {
+    const contentAt = lengthAt + varintSize(about);
+    const size = this.#at - contentAt;
+    const wantedAt = lengthAt + varintSize(size);
+    if (wantedAt !== contentAt) {
+      if (wantedAt > contentAt) this.#room(wantedAt - contentAt);
+      this.#buffer.copyWithin(wantedAt, contentAt, this.#at);
     }
-    const end = this.#at + extra;
     this.#at = lengthAt;
     this.varint(size);
-    this.#at = end;
+    this.#at = wantedAt + size;
     return this;
+  }
+
+  /** What was written, in the writer's own memory: the last call, which saves a copy. */
+  release(): Buffer {
+    return this.#buffer.subarray(0, this.#at);
   }
 
   /** What was written, in memory of its own; the writer is empty again. */
