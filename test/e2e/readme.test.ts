@@ -83,7 +83,7 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
 };
 
 describe("commands in the documents", () => {
-  const blocks = ["README.md", "CONTRIBUTING.md", "docs/architecture.md"].flatMap(blocksOf);
+  const blocks = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "deploy/README.md"].flatMap(blocksOf);
   const commands = new Set(blocks.filter(({ needs }) => needs === "").flatMap((block) => block.commands));
 
   it("documents have a fence of shell commands that says what each block needs", () => {
