@@ -7,7 +7,7 @@ import { freePorts, Program } from "../kit/process.ts";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What a block of commands needs that tests do not have; written behind `sh` in the fence. */
-const NEEDS = ["gpu", "internet", "docker"];
+const NEEDS = ["gpu", "internet", "docker", "root"];
 
 interface Block {
   readonly document: string;
