@@ -18,7 +18,15 @@ function documents(): string[] {
     readdirSync(join(root, folder), { withFileTypes: true, recursive: true }).flatMap((entry) =>
       entry.isFile() && entry.name.endsWith(".md") ? [relative(root, join(entry.parentPath, entry.name))] : [],
     );
-  return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ...inside("docs"), ...inside("src"), ...inside("demo"), ...inside("deploy")];
+  return [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    ...inside("docs"),
+    ...inside("src"),
+    ...inside("demo"),
+    ...inside("deploy"),
+  ];
 }
 
 /** GitHub's anchor of a heading. */
