@@ -88,6 +88,10 @@ async function senderTo(endpoint: string, over: object = {}, settings: Settings 
   return sender;
 }
 
+function withUser(url: string, user: string): string {
+  return url.replace("://", `://${user}@`);
+}
+
 const failureOf = async (work: Promise<void>): Promise<ConsumeError> =>
   work.then(
     () => expect.fail("expected a refusal"),
@@ -395,5 +399,32 @@ describe("retryAfter", () => {
     ["-1", undefined],
   ])("reads %j", (value, ms) => {
     expect(retryAfter(value, now)).toBe(ms);
+  });
+});
+
+describe("OtlpHttpSender with a name and a password in its URL", () => {
+  it("sends them as basic authentication, as the Collector does, and not in the path", async () => {
+    const peer = await backend();
+    const sender = await senderTo(withUser(peer.url, "user:p%40ss"));
+    await sender.send(batch("traces"), patient);
+    expect(peer.seen[0]?.headers.authorization).toBe(`Basic ${Buffer.from("user:p@ss").toString("base64")}`);
+    expect(peer.seen[0]?.url).toBe("/v1/traces");
+  });
+
+  it("leaves a configured Authorization header as it is", async () => {
+    const peer = await backend();
+    const sender = await senderTo(withUser(peer.url, "user:pass"), { headers: { Authorization: "Bearer token" } });
+    await sender.send(batch("logs"), patient);
+    expect(peer.seen[0]?.headers.authorization).toBe("Bearer token");
+  });
+
+  it("keeps the password out of its errors", async () => {
+    const refusing = await backend({ status: 401 });
+    const sender = await senderTo(withUser(refusing.url, "user:hunter2"));
+    const refused = await failureOf(sender.send(batch("traces"), patient));
+    expect(refused.message).toContain(`${refusing.url}/v1/traces responded with HTTP Status Code 401`);
+    expect(refused.message).not.toContain("hunter2");
+    const nowhere = await senderTo("http://user:hunter2@127.0.0.1:1");
+    expect((await failureOf(nowhere.send(batch("traces"), patient))).message).not.toContain("hunter2");
   });
 });

@@ -19,6 +19,7 @@ import { type HttpAnswer, HttpClient } from "../../transport/http-client.ts";
 import { type TlsClient, TlsClientSource } from "../../transport/tls-client.ts";
 import { userAgent } from "../../transport/user-agent.ts";
 import type { OtlpHttpConfig } from "./config.ts";
+import { type Destination, destinationOf } from "./destination.ts";
 
 /** An answer holds a short message; more is not read (otlphttpexporter's maxHTTPResponseReadBytes). */
 const MAX_ANSWER_BYTES = 64 * 1024;
@@ -41,7 +42,7 @@ export class OtlpHttpSender {
   readonly #config: OtlpHttpConfig;
   readonly #settings: Settings;
   readonly #partial: PartialSuccessReport;
-  readonly #urls: Readonly<Record<Signal, string>>;
+  readonly #destinations: Readonly<Record<Signal, Destination>>;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #compress: ReturnType<typeof compressor>;
   readonly #tls: TlsClientSource;
@@ -52,10 +53,10 @@ export class OtlpHttpSender {
     this.#config = config;
     this.#settings = settings;
     this.#partial = new PartialSuccessReport(settings);
-    this.#urls = {
-      traces: config.traces_endpoint || signalUrl(config.endpoint, "traces"),
-      metrics: config.metrics_endpoint || signalUrl(config.endpoint, "metrics"),
-      logs: config.logs_endpoint || signalUrl(config.endpoint, "logs"),
+    this.#destinations = {
+      traces: destinationOf(config.traces_endpoint || signalUrl(config.endpoint, "traces")),
+      metrics: destinationOf(config.metrics_endpoint || signalUrl(config.endpoint, "metrics")),
+      logs: destinationOf(config.logs_endpoint || signalUrl(config.endpoint, "logs")),
     };
     this.#compress = compressor(config.compression, config.compression_params.level);
     this.#tls = new TlsClientSource(config.tls, settings.clock);
@@ -81,13 +82,13 @@ export class OtlpHttpSender {
     await this.#reload();
     const client = this.#client;
     if (!client) throw refusal(true, "otlp_http exporter not started", { code: UNAVAILABLE });
-    const url = this.#urls[batch.signal];
+    const { url, headers: fromUrl } = this.#destinations[batch.signal];
     if (url === "")
       throw refusal(false, `either endpoint or ${batch.signal}_endpoint must be specified`, { code: UNKNOWN });
     const plain = this.#config.encoding === "json" ? Buffer.from(protoToJson(batch.signal, batch.bytes)) : batch.bytes;
     const body = this.#compress ? await this.#compress(plain) : plain;
     if (this.#config.auth && !this.#auth) throw refusal(true, "the authenticator is not there", { code: UNAVAILABLE });
-    const headers = { ...this.#headers, ...(await this.#auth?.requestHeaders()) };
+    const headers = { ...fromUrl, ...this.#headers, ...(await this.#auth?.requestHeaders()) };
     let answer: HttpAnswer;
     try {
       answer = await client.post(url, headers, body, MAX_ANSWER_BYTES, signal);
@@ -120,7 +121,7 @@ export class OtlpHttpSender {
   }
 
   #usesTls(): boolean {
-    return Object.values(this.#urls).some((url) => url.startsWith("https:"));
+    return Object.values(this.#destinations).some(({ url }) => /^https:/i.test(url));
   }
 
   /** Changed certificates get a new pool; the old one goes when its requests are over. */
