@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { closest } from "../config/suggest.ts";
 import { buildInfo } from "./build-info.ts";
+import { addConvert } from "./convert.ts";
 import type { DemoOptions } from "./demo.ts";
 import { CommandError, type Edge } from "./edge.ts";
 import { addConfigOptions, type ConfigOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
@@ -95,6 +96,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
       const { demo } = await import("./demo.ts");
       setCode(await demo(options, edge));
     });
+  addConvert(program, edge, setCode);
   return program;
 }
 

@@ -74,9 +74,9 @@ const GATHER = { lingerMs: 3_000, sharedMs: 60_000, maxSpans: 300_000 };
 
 /**
  * Converts. Memory does not grow with the logs. Files get their names when all is written; when it fails none is left.
- * @throws Problem
+ * @throws Problem; the reason of `stop` when that aborts
  */
-export async function convert(options: ConvertOptions, progress: Progress): Promise<ConvertReport> {
+export async function convert(options: ConvertOptions, progress: Progress, stop?: AbortSignal): Promise<ConvertReport> {
   checkOptions(options);
   const found = await findLogs(options.logs, options.timezone);
   if (found.logs.length === 0 && options.otlp.length === 0)
@@ -92,6 +92,7 @@ export async function convert(options: ConvertOptions, progress: Progress): Prom
       census,
       output,
       notes,
+      stop,
     );
     if (census.counts.requests === 0 && options.otlp.length === 0)
       throw new Problem(nothingFound(options.logs, found.skipped), EXIT.nothing);
@@ -116,7 +117,7 @@ export async function convert(options: ConvertOptions, progress: Progress): Prom
 
 function checkOptions({ out, endpoint, compat, format, otlp, selection }: ConvertOptions): void {
   const wrong = (message: string): never => {
-    throw new Problem(message, EXIT.usage);
+    throw new Problem(message);
   };
   if (out === undefined && endpoint === undefined) wrong("nowhere to write to: give OUT, or --endpoint URL");
   if (compat && (format !== "jaeger" || endpoint !== undefined))

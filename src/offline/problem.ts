@@ -2,12 +2,10 @@
 export const EXIT = {
   /** All was done. */
   ok: 0,
-  /** Something could not be read, written or sent. */
+  /** Something could not be read, written or sent, or the command line makes no sense. */
   failed: 1,
-  /** The command line makes no sense. */
-  usage: 2,
   /** Everything was read and nothing was found: no request, or not the one that was asked for. */
-  nothing: 3,
+  nothing: 2,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

@@ -55,13 +55,14 @@ const MOST_CHUNK = 256 * 1024;
 const MOST_LINE = 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
-/** Reads everything in order of time and hands on what the merge makes of it. @returns lines read */
+/** Reads everything in order of time and hands on what the merge makes of it. @returns lines read @throws the reason of `stop` when it aborts */
 export async function replay(
   input: ReplayInput,
   settings: MergeSettings,
   observer: MergeObserver,
   sink: ReplaySink,
   notes: ReaderNotes,
+  stop?: AbortSignal,
 ): Promise<{ readonly lines: number }> {
   const waitMs = input.recordings.length > 0 ? settings.waitMs : Math.min(settings.waitMs, LINES_WAIT_MS);
   const merge = new Merge({ ...settings, waitMs }, observer, () => new SinkWriter(settings.names, sink));
@@ -90,6 +91,7 @@ export async function replay(
     ),
   ];
   await readInOrder(streams, TICK_MS, (tickMs) => {
+    stop?.throwIfAborted();
     merge.expireHeld(tickMs);
     while (merge.due(tickMs));
     return sink.tick(tickMs);

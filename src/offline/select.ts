@@ -1,6 +1,6 @@
 /** Which requests get a trace. */
 import type { Figures } from "../omni/derive.ts";
-import { EXIT, Problem } from "./problem.ts";
+import { Problem } from "./problem.ts";
 import type { OfflineTrace, TracedRequest } from "./trace.ts";
 
 /** Figures that requests can be ranked by, the largest first. */
@@ -120,7 +120,6 @@ export function parseIds(text: string, option: string): string[] {
     .split(",")
     .map((id) => id.trim())
     .filter((id) => id !== "");
-  if (ids.length === 0)
-    throw new Problem(`${option}: no id in "${text}"; give them with commas between them`, EXIT.usage);
+  if (ids.length === 0) throw new Problem(`${option}: no id in "${text}"; give them with commas between them`);
   return ids;
 }

@@ -20,6 +20,6 @@ export function parseWhen(text: string, nowMs: number, option: string): number {
   if (!Number.isNaN(parsed)) return parsed;
   throw new Problem(
     `${option}: "${text}" is no time; give "2026-11-22 04:30", "2026-11-22T04:30:00Z", unix seconds or "15m" for 15 minutes ago`,
-    EXIT.usage,
+    EXIT.failed,
   );
 }

@@ -9,11 +9,10 @@ import { pipeline } from "node:stream/promises";
 import { traceText } from "../jaeger/trace-text.ts";
 import { Problem, reasonOf } from "../problem.ts";
 import type { OfflineTrace } from "../trace.ts";
+import { UI_UPLOAD_BYTES } from "./limits.ts";
 import type { TraceOutput, WrittenFile } from "./output.ts";
 import { QueuedFile } from "./queued-file.ts";
 
-/** Jaeger's UI reads a file as one string in the browser's tab; beyond about 20 MiB it gives up or freezes. */
-export const UI_UPLOAD_BYTES = 20 * 1024 * 1024;
 const HEAD = '{"data":[';
 const TAIL = "]}\n";
 /** Room in the first file for what `finish` puts in front. */

@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { encodeTraces } from "../../pdata/encode.ts";
 import { LEN, VARINT, WireCursor, WireError } from "../../pdata/wire.ts";
-import { EXIT, Problem, reasonOf } from "../problem.ts";
+import { Problem, reasonOf } from "../problem.ts";
 import type { OfflineTrace } from "../trace.ts";
 import { TraceBatch } from "./batch.ts";
 import type { TraceOutput, WrittenFile } from "./output.ts";
@@ -139,7 +139,7 @@ export class OtlpEndpoint implements TraceOutput {
         reason: `answered ${response.status} ${excerpt(answer)}`.trim(),
       };
     } catch (error) {
-      if (this.#stop.signal.aborted) throw new Problem("stopped", EXIT.failed);
+      if (this.#stop.signal.aborted) throw new Problem("stopped");
       const cause = (error as { cause?: unknown }).cause;
       return { taken: false, retryable: true, retryAfterMs: 0, reason: reasonOf(cause ?? error) };
     }
@@ -156,10 +156,10 @@ export function endpointUrl(text: string): URL {
   try {
     url = new URL(text);
   } catch {
-    throw new Problem(`${text}: no URL; give it as http://HOST:4318`, EXIT.usage);
+    throw new Problem(`${text}: no URL; give it as http://HOST:4318`);
   }
   if (url.protocol !== "http:" && url.protocol !== "https:")
-    throw new Problem(`${text}: only http and https are sent to; give it as http://HOST:4318`, EXIT.usage);
+    throw new Problem(`${text}: only http and https are sent to; give it as http://HOST:4318`);
   if (url.pathname === "/" || url.pathname === "") url.pathname = "/v1/traces";
   return url;
 }
