@@ -8,6 +8,7 @@ import { CommandError, type Edge } from "./edge.ts";
 import { addConfigOptions, type ConfigOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
 import type { PrintOptions } from "./print-config.ts";
 import type { RunOptions } from "./run.ts";
+import { addStats } from "./stats.ts";
 
 /**
  * Runs one command line.
@@ -97,6 +98,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
       setCode(await demo(options, edge));
     });
   addConvert(program, edge, setCode);
+  addStats(program, edge, setCode);
   return program;
 }
 

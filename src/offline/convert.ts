@@ -1,7 +1,6 @@
 /** `omnishim convert`: logs in, a file for Jaeger's UI (or OTLP, or an endpoint) out. */
 import { stat } from "node:fs/promises";
 import type { MergeSettings } from "../omni/merge.ts";
-import { textOf } from "../omni/request-id.ts";
 import { decodeTraces } from "../pdata/decode.ts";
 import { Census, type ReplayCounts } from "./census.ts";
 import { layOut } from "./compat/layout.ts";
@@ -19,7 +18,7 @@ import { type FileNote, type Progress, ReadingNotes } from "./reading.ts";
 import { REPLAY_SETTINGS, type ReplaySink, replay } from "./replay.ts";
 import { rankValue, type Selection, Selector, Top } from "./select.ts";
 import { Summary } from "./summary/summary.ts";
-import { modelOf, type OfflineTrace, type TracedRequest } from "./trace.ts";
+import { modelOf, type OfflineTrace, tracedOf } from "./trace.ts";
 
 export type ConvertFormat = "jaeger" | "otlp-json" | "otlp-proto";
 
@@ -186,22 +185,13 @@ class TraceSelection implements Selecting {
   }
 
   request(...[request, figures, groups, rest]: Parameters<ReplaySink["request"]>): void {
-    const startUs = request.startUs() ?? 0;
-    if (!this.#selector.inTime(startUs)) {
+    if (!this.#selector.inTime(request.startUs() ?? 0)) {
       this.#gatherer.leaveOut(request);
       return;
     }
-    const traced: TracedRequest | undefined = rest
-      ? undefined
-      : {
-          id: textOf(request.fullId ?? request.id ?? ""),
-          rootSpanId: request.identity?.rootSpanId ?? "",
-          startUs,
-          figures,
-        };
     this.#gatherer.request(
       request,
-      traced,
+      rest ? undefined : tracedOf(request, figures),
       groups.map((group) => modelOf(group, this.#version)),
     );
   }
@@ -293,14 +283,14 @@ class CompatOutput implements Selecting {
   }
 
   request(...[request, figures, , rest]: Parameters<ReplaySink["request"]>): void {
-    const startUs = request.startUs() ?? 0;
-    if (rest || !request.identity || !this.#selector.inTime(startUs)) return;
-    const { traceId, rootSpanId } = request.identity;
-    const id = textOf(request.fullId ?? request.id ?? "");
+    if (rest || !request.identity || !this.#selector.inTime(request.startUs() ?? 0)) return;
+    const { traceId } = request.identity;
+    const traced = tracedOf(request, figures);
+    const { id, startUs } = traced;
     const spans = layOut(request, id);
     if (spans.length === 0) return;
     if (figures.verdict.outcome === "ok") this.#summary.add(traceId, startUs, spans);
-    const requests: TracedRequest[] = [{ id, rootSpanId, startUs, figures }];
+    const requests = [traced];
     if (!this.#selector.wants({ traceId, requests })) return;
     const text = requestText(traceId, id, spans);
     if (!this.#top || !this.#rank) {

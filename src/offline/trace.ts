@@ -1,5 +1,7 @@
 /** What offline tools work on: a trace with all its spans, however it was come by. */
 import type { DerivedSpan, Figures } from "../omni/derive.ts";
+import type { ProxyRequest } from "../omni/proxy-request.ts";
+import { textOf } from "../omni/request-id.ts";
 import { SCOPE } from "../omni/span-encode.ts";
 import type { ResourceGroup } from "../omni/trace-writer.ts";
 import {
@@ -19,6 +21,19 @@ export interface TracedRequest {
   /** Unix microseconds. */
   readonly startUs: number;
   readonly figures: Figures;
+  /** False where the client's traceparent says not sampled: vLLM sends nothing then. */
+  readonly sampled: boolean;
+}
+
+/** What a trace keeps of a finished request. */
+export function tracedOf(request: ProxyRequest, figures: Figures): TracedRequest {
+  return {
+    id: textOf(request.fullId ?? request.id ?? ""),
+    rootSpanId: request.identity?.rootSpanId ?? "",
+    startUs: request.startUs() ?? 0,
+    figures,
+    sampled: request.traceparent?.sampled !== false,
+  };
 }
 
 /** One trace: every span that was found of it. */

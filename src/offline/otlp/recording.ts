@@ -79,9 +79,16 @@ async function firstBytes(file: { path: string; gzip: boolean }): Promise<Buffer
   }
 }
 
+/** Whether a file that begins so is a recording rather than a log. An access log's row looks like JSON, but its keys are bare. */
+export function isRecording(head: Buffer): boolean {
+  if (/^\s*\{\s*["}]/.test(head.toString("latin1"))) return true;
+  // An encoded request begins with a line feed, as an empty line does.
+  return isFramed(head) || (head[0] === 0x0a && /[^\t\n\r -~]/.test(head.toString("latin1", 0, 64)));
+}
+
 /** A length in front of what begins like a ResourceSpans: field 1, LEN. */
 function isFramed(head: Buffer): boolean {
-  return head.length > FRAME_HEAD && head.readUInt32BE(0) > 0 && head[FRAME_HEAD] === 0x0a && head[0] === 0;
+  return head.length > FRAME_HEAD && head[0] === 0 && head.readUInt32BE(0) > 0 && head[FRAME_HEAD] === 0x0a;
 }
 
 async function* readJson(file: { path: string; gzip: boolean }, notes: ReaderNotes): AsyncGenerator<Uint8Array> {
