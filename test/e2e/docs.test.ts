@@ -22,6 +22,7 @@ function documents(): string[] {
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "SECURITY.md",
     ...inside("docs"),
     ...inside("src"),
     ...inside("demo"),
