@@ -160,7 +160,7 @@ describe.skipIf(missing !== undefined)(
           "run",
           "--rm",
           "--read-only",
-          "--tmpfs=/tmp",
+          "--tmpfs=/tmp:mode=1777",
           "--network=none",
           "--cap-drop=ALL",
           IMAGE,

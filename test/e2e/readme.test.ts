@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { freePorts, Program } from "../kit/process.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -102,6 +103,25 @@ describe("commands in the documents", () => {
 
   it("documents have every command that this test knows", () => {
     expect([...commands].sort()).toEqual(Object.keys(PROOFS).sort());
+  });
+});
+
+describe("deploy/prometheus-rules.yml", () => {
+  it("prometheus-rules.yml names only metrics that the program with otel.yml has, in every rule", async () => {
+    const { groups } = parse(text("deploy/prometheus-rules.yml")) as {
+      groups: { rules: { alert: string; expr: string }[] }[];
+    };
+    const rules = groups.flatMap(({ rules }) => rules);
+    const namesOf = (expr: string): string[] =>
+      [...expr.matchAll(/\b((?:omnishim|otelcol)_[a-z0-9_]+)/g)].map((match) =>
+        (match[1] ?? "").replace(/_bucket$/, ""),
+      );
+    expect(rules.filter(({ expr }) => namesOf(expr).length === 0)).toEqual([]);
+    await running("node dist/main.js --config otel.yml", async (url) => {
+      const page = await (await fetch(url)).text();
+      const has = new Set([...page.matchAll(/^# HELP (\S+)/gm)].map((match) => match[1] ?? ""));
+      expect(rules.flatMap(({ expr }) => namesOf(expr)).filter((name) => !has.has(name))).toEqual([]);
+    });
   });
 });
 
