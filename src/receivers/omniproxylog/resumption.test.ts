@@ -185,7 +185,7 @@ describe("OmniProxyLogReceiver with a storage", () => {
       fields: { path: folder.at("error.log"), read_until: 2 },
     });
     expect(kept.entries.size).toBe(1);
-    expect((await run(["error.log", "access.log"])).warnings()).toEqual([]);
+    expect((await run(["error.log", "access.log"])).warnings()).not.toContain(GONE);
   });
 
   it("keeps a checkpoint whose folder cannot be read, for the next start", async () => {
