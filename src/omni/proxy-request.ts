@@ -178,6 +178,14 @@ export class ProxyRequest {
     return this.has(END);
   }
 
+  /**
+   * True once its key cannot change any more: "Time received" was read, or a later action, which means that it never will
+   * be. Before that only "Start to schedule" was.
+   */
+  get keyed(): boolean {
+    return this.at.some((stamp, action) => action !== START && stamp !== NEVER);
+  }
+
   get open(): boolean {
     return !this.ended;
   }

@@ -48,8 +48,10 @@ export function join(span: Joining, known: Known, rules: RoleRules, final: boole
   for (const key of span.keys) {
     const live = known
       .live(key)
-      .filter((request) =>
-        holds(request.startUs(), request.ended ? request.lastUs() : undefined, uncertainty(request), span.startUs),
+      .filter(
+        (request) =>
+          request.keyed &&
+          holds(request.startUs(), request.ended ? request.lastUs() : undefined, uncertainty(request), span.startUs),
       );
     const remembered = known
       .remembered(key)
@@ -180,6 +182,7 @@ function strayed(span: Joining, known: Known, rules: RoleRules): Decision | unde
     const live = known.live(key);
     if (live.length !== 1 || known.remembered(key).length > 0) continue;
     const request = live[0] as ProxyRequest;
+    if (!request.keyed) continue;
     if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(key) || request.startUs() === undefined) continue;
     const decision = place(span, request, rules, true);
     // With no overlap to go by, one token means prefill.

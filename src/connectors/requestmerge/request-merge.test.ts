@@ -194,6 +194,25 @@ describe("request_merge", () => {
     expect(roots(run.output())).toMatchObject([{ traceId: span?.traceId }]);
   });
 
+  it("keeps a request's span ids when a span had to leave between its first line and `Time received`", async () => {
+    const idsOf = async (early: boolean): Promise<string[]> => {
+      const run = await new MergeRun().start();
+      const lines = requestLines({ id: UUID, connection: 1, at: 100 });
+      await run.lines(lines.slice(0, 1));
+      if (early) {
+        const ack = run.spans(encodeTraces([vllmSpan({ id: `cmpl-${UUID}-0`, role: "decode", at: 100 })]));
+        await run.clock.advance(500);
+        await ack;
+      }
+      await run.lines(lines.slice(1));
+      await run.clock.advance(20_000);
+      const ids = run.output().filter(({ service }) => service === "omni-proxy");
+      await run.stop();
+      return ids.map(({ name, spanId }) => `${name} ${spanId}`).sort();
+    };
+    expect(await idsOf(true)).toEqual(await idsOf(false));
+  });
+
   it.each([
     ["no logs pipeline feeds it", ["traces"], 0],
     ["no line has come for a minute", ["logs", "traces"], 61_000],
