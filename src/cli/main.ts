@@ -5,6 +5,7 @@ import { buildInfo } from "./build-info.ts";
 import { addConvert } from "./convert.ts";
 import type { DemoOptions } from "./demo.ts";
 import { CommandError, type Edge } from "./edge.ts";
+import { addExplain } from "./explain.ts";
 import { addConfigOptions, type ConfigOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
 import type { PrintOptions } from "./print-config.ts";
 import type { RunOptions } from "./run.ts";
@@ -99,6 +100,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
     });
   addConvert(program, edge, setCode);
   addStats(program, edge, setCode);
+  addExplain(program, edge, setCode);
   return program;
 }
 

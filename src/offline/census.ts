@@ -1,8 +1,9 @@
 /** What was seen while logs were played through the merge: counts for the report, and what nobody should overlook. */
-import { D_RUNNING, P_RUNNING } from "../omni/actions.ts";
+import { D_RUNNING, P_RUNNING, type Role } from "../omni/actions.ts";
 import type { Figures } from "../omni/derive.ts";
 import type { MergeObserver, Placement, UnmergedCause } from "../omni/merge.ts";
 import type { ProxyRequest } from "../omni/proxy-request.ts";
+import type { SpanFacts } from "../omni/span-scan.ts";
 
 /** Counts of one replay. */
 export interface ReplayCounts {
@@ -54,7 +55,7 @@ export class Census implements MergeObserver {
     counts.outcomes[outcome] = (counts.outcomes[outcome] ?? 0) + 1;
   }
 
-  merged(_role: unknown, _facts: unknown, decision: Placement): void {
+  merged(_role: Role | undefined, _facts: SpanFacts, decision: Placement): void {
     this.counts.mergedSpans++;
     if (decision.kind === "request") this.#placed?.(decision.request);
   }

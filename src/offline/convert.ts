@@ -17,6 +17,7 @@ import { EXIT, Problem, reasonOf } from "./problem.ts";
 import { type FileNote, type Progress, ReadingNotes } from "./reading.ts";
 import { REPLAY_SETTINGS, type ReplaySink, replay } from "./replay.ts";
 import { rankValue, type Selection, Selector, Top } from "./select.ts";
+import { GATHER } from "./source.ts";
 import { Summary } from "./summary/summary.ts";
 import { modelOf, type OfflineTrace, tracedOf } from "./trace.ts";
 
@@ -67,9 +68,6 @@ export interface ConvertReport extends ReplayCounts {
   /** Traces that alone are larger than a file should be. */
   readonly oversizedTraces: number;
 }
-
-/** A trace waits this long (log time) for latecomers; longer where more requests may belong to it. */
-const GATHER = { lingerMs: 3_000, sharedMs: 60_000, maxSpans: 300_000 };
 
 /**
  * Converts. Memory does not grow with the logs. Files get their names when all is written; when it fails none is left.

@@ -44,8 +44,9 @@ export interface SourceReport {
 }
 
 /** For one request of Jaeger's API, as analyze_jaeger_all_spans_to_csv.py waits. */
-const JAEGER_TIMEOUT_MS = 60_000;
-const GATHER = { lingerMs: 3_000, sharedMs: 60_000, maxSpans: 300_000 };
+export const JAEGER_TIMEOUT_MS = 60_000;
+/** A trace waits this long (log time) for latecomers; longer where more requests may belong to it. */
+export const GATHER = { lingerMs: 3_000, sharedMs: 60_000, maxSpans: 300_000 };
 /** In a recording nothing tells when a trace is whole: a request may take minutes. */
 const GATHER_RECORDED = { lingerMs: 0, sharedMs: 1_200_000, maxSpans: 200_000 };
 const TICK_MS = 1_000;

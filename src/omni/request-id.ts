@@ -59,6 +59,33 @@ export function candidates(text: string): string[] {
   return [...keys];
 }
 
+const STEPS: readonly (readonly [what: string, pattern: RegExp])[] = [
+  ["prefix off", PREFIX],
+  ["random tail off", TAIL],
+  ["beam suffix off", BEAM],
+  ["index off", INDEX],
+];
+/** Positions in STEPS, in the order in which `forms` tries them. */
+const WAYS = [[], [0], [0, 2], [0, 3], [0, 1], [0, 1, 2], [0, 1, 3]] as const;
+
+/**
+ * How a span's id leads to a request's key, for people who ask why the two belong together: "prefix off", "index off",
+ * "cut to 36 bytes", …; empty when they are the same. Undefined when it does not.
+ */
+export function stepsTo(text: string, key: string): string[] | undefined {
+  for (const way of WAYS) {
+    let form = text;
+    for (const step of way) form = form.replace((STEPS[step] as (typeof STEPS)[number])[1], "");
+    const found = binaries(form).find((binary) => binary.slice(0, LOGGED_ID_BYTES) === key);
+    if (found === undefined) continue;
+    const steps = way.map((step) => (STEPS[step] as (typeof STEPS)[number])[0]);
+    if (found !== Buffer.from(form, "utf8").toString("latin1")) steps.push("read as the Latin-1 bytes that it was");
+    if (found.length > LOGGED_ID_BYTES) steps.push(`cut to the ${LOGGED_ID_BYTES} bytes that the proxy logs`);
+    return steps;
+  }
+  return undefined;
+}
+
 /** The longest request id that the span's id tells, as a binary string: what the log's 36 bytes were cut from. */
 export function fullId(text: string): string {
   return binaries(forms(text)[0] as string)[0] as string;

@@ -74,6 +74,15 @@ export async function fetchTraces(
   return seen.size;
 }
 
+/** One trace by its id; undefined when Jaeger does not have it. @throws Problem */
+export async function fetchTrace(
+  query: Pick<JaegerQuery, "url" | "headers" | "timeoutMs">,
+  traceId: string,
+): Promise<FetchedTrace | undefined> {
+  const answer = await get({ base: baseUrl(query.url), query, stop: undefined }, `api/traces/${traceId}`);
+  return answer === undefined ? undefined : tracesOf(answer)[0];
+}
+
 interface Http {
   readonly base: URL;
   readonly query: Pick<JaegerQuery, "headers" | "timeoutMs"> & Partial<JaegerQuery>;

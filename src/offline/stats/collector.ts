@@ -102,6 +102,8 @@ const FIGURE_ROLES: Partial<Record<FigureName, string>> = {
 
 interface Group {
   readonly stages: Map<string, Sample>;
+  /** Milliseconds that each stage took inside requests. */
+  readonly inRequests: Map<string, number>;
   readonly figures: Map<FigureName, Sample>;
   /** End-to-end seconds of the requests that are in this group. */
   endToEnd: number;
@@ -165,7 +167,7 @@ export class StatsCollector {
           key,
           stages: [...group.stages]
             .sort(([a], [b]) => place(a) - place(b))
-            .map(([name, sample]) => rowOf(name, sample, isPart(name) ? group.endToEnd : undefined)),
+            .map(([name, sample]) => rowOf(name, sample, isPart(name) ? shareOf(group, name) : undefined)),
           figures: FIGURE_NAMES.flatMap((name) => {
             const sample = group.figures.get(name);
             return sample ? [rowOf(name, sample, undefined)] : [];
@@ -197,7 +199,10 @@ export class StatsCollector {
       this.#spans++;
       const key = this.#key(placed, facts, homes);
       keys.add(key);
-      this.#stage(this.#group(key), stageOf(placed.span), placed.span);
+      const group = this.#group(key);
+      const name = stageOf(placed.span);
+      const ms = this.#stage(group, name, placed.span);
+      group.inRequests.set(name, (group.inRequests.get(name) ?? 0) + ms);
     }
     if (!this.#wanted(tree.spans[0]?.resource ?? [])) return;
     for (const [name, seconds] of facts.figures) {
@@ -235,20 +240,23 @@ export class StatsCollector {
       census.examples.push(facts.id);
   }
 
-  #stage(group: Group, name: string, span: SpanData): void {
+  /** @returns what the span took, milliseconds */
+  #stage(group: Group, name: string, span: SpanData): number {
     let sample = group.stages.get(name);
     if (!sample) {
       sample = new Sample(this.#scratch);
       group.stages.set(name, sample);
     }
-    sample.add(Math.max(0, Number(span.endUnixNano - span.startUnixNano)) / 1e6);
+    const ms = Math.max(0, Number(span.endUnixNano - span.startUnixNano)) / 1e6;
+    sample.add(ms);
+    return ms;
   }
 
   #group(key: string): Group {
     let group = this.#groups.get(key);
     if (group) return group;
     if (this.#groups.size >= MOST_GROUPS && key !== REST) return this.#group(REST);
-    group = { stages: new Map(), figures: new Map(), endToEnd: 0 };
+    group = { stages: new Map(), inRequests: new Map(), figures: new Map(), endToEnd: 0 };
     this.#groups.set(key, group);
     return group;
   }
@@ -320,10 +328,15 @@ function upstreamHost({ span }: PlacedSpan, homes: ReadonlyMap<string, PlacedSpa
     : "";
 }
 
-function rowOf(name: string, sample: Sample, endToEndSeconds: number | undefined): Row {
+function rowOf(name: string, sample: Sample, share: number | undefined): Row {
   const [p50, p90, p95, p99] = sample.percentiles(PERCENTILES) as [number, number, number, number];
-  const share = endToEndSeconds !== undefined && endToEndSeconds > 0 ? sample.sum / 1000 / endToEndSeconds : undefined;
   return { name, count: sample.count, mean: sample.mean, min: sample.min, p50, p90, p95, p99, max: sample.max, share };
+}
+
+/** undefined for a stage that is in no request. */
+function shareOf({ inRequests, endToEnd }: Group, name: string): number | undefined {
+  const ms = inRequests.get(name);
+  return ms === undefined || endToEnd === 0 ? undefined : ms / 1000 / endToEnd;
 }
 
 function place(name: string): number {
