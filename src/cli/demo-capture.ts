@@ -25,7 +25,8 @@ interface Event {
 
 /** The steps in the order in which they really happened. @throws when the folder is not there or not whole. */
 export async function readCapture(folder: string = CAPTURE_FOLDER): Promise<ReplayStep[]> {
-  const logs = await Promise.all(LOG_FILES.map(async (file) => logEvents(file, await readFile(join(folder, file)))));
+  const logs: Event[][] = [];
+  for (const file of LOG_FILES) logs.push(logEvents(file, await readFile(join(folder, file))));
   const meta = await readFile(join(folder, "otlp/meta.jsonl"), "utf8");
   const spans = await Promise.all(
     meta

@@ -73,6 +73,7 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "npm run build": shownBy(".ci/run", "npm run build"),
   "npm run check": shownBy(".ci/run", "npm run check"),
   "npm test": shownBy(".ci/run", "npm test"),
+  "npm run test:e2e": shownBy(".ci/run", "npm run test:e2e"),
   "npm run test:peers": shownBy(".ci/run", "npm run test:peers"),
   // demo.test.ts runs `node dist/main.js demo`; building here would pull the program from under the other tests.
   "npm run demo": shownBy("package.json", '"demo": "npm run --silent build && node dist/main.js demo"'),
