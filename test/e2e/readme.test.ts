@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -67,6 +68,29 @@ async function running(command: string, look: (metricsUrl: string) => Promise<vo
   }
 }
 
+/** Runs the command through a shell in a folder that has the program and its demo; `look` gets what it printed, and the folder. */
+function offline(look: (output: string, read: (name: string) => string) => void): (command: string) => Promise<void> {
+  return async (command) => {
+    const folder = mkdtempSync(join(tmpdir(), "omnishim-docs-"));
+    for (const name of ["dist", "demo"]) symlinkSync(join(root, name), join(folder, name));
+    const program = new Program("/bin/sh", ["-c", command], { cwd: folder });
+    try {
+      expect(await program.exit()).toEqual({ code: 0, signal: undefined });
+      look(program.output, (name) => readFileSync(join(folder, name), "utf8"));
+    } finally {
+      await program.stop();
+      rmSync(folder, { recursive: true });
+    }
+  };
+}
+
+/** How many traces a Jaeger file has. */
+function traces(json: string): number {
+  return (JSON.parse(json) as { data: unknown[] }).data.length;
+}
+
+const OFFLINE = "node dist/main.js";
+
 /** How each command of the documents is known to work. */
 const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "npm ci": shownBy(".ci/run", "npm ci"),
@@ -82,12 +106,42 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "node dist/main.js print-config --config otel.yml": prints(/request_merge:[\s\S]*span_wait: /),
   "node dist/main.js components": prints(/request_merge/),
   "node dist/main.js --help": prints(/demo[\s\S]*--config/),
+  [`${OFFLINE} convert demo/capture traces.json`]: offline((output, read) => {
+    expect(output).toContain("8 traces, and 5 of statistics over 4 requests (2 skipped at the ends)");
+    expect(traces(read("traces.json"))).toBe(13);
+  }),
+  [`${OFFLINE} convert demo/capture merged.json --otlp demo/capture/otlp/0012.pb demo/capture/otlp/0013.pb demo/capture/otlp/0014.pb`]:
+    offline((output, read) => {
+      expect(output).toMatch(/\d+ recorded spans joined, none left over/);
+      expect(read("merged.json")).toContain("llm_request");
+    }),
+  [`${OFFLINE} convert demo/capture slowest.json --top 3 --by ttft`]: offline((output, read) => {
+    expect(output).toContain("3 traces, and 5 of statistics");
+    expect(traces(read("slowest.json"))).toBe(8);
+  }),
+  [`${OFFLINE} convert demo/capture spans.jsonl --format otlp-json --json`]: offline((output, read) => {
+    expect(JSON.parse(output)).toMatchObject({ requests: 8, traces: 8, files: [{ path: "spans.jsonl" }] });
+    expect(JSON.parse(read("spans.jsonl").split("\n")[0] ?? "")).toHaveProperty("resourceSpans");
+  }),
+  [`${OFFLINE} stats demo/capture`]: offline((output) => {
+    expect(output).toMatch(/^P running +8 /m);
+    expect(output).toContain("8 seen (6 ok, 1 client_disconnected, 1 rejected)");
+  }),
+  [`${OFFLINE} stats demo/capture --by upstream`]: offline((output) => {
+    expect(output).toMatch(/upstream: 127\.0\.0\.1:29100[\s\S]*upstream: 127\.0\.0\.1:29101/);
+  }),
+  [`${OFFLINE} stats demo/capture --operation "D running" --csv`]: offline((output) => {
+    expect(output).toMatch(/^operation,count,avg_ms,.*\n.*,8,[\s\S]*^Longest of D running$/m);
+  }),
+  [`${OFFLINE} explain 3da2bf8a-b1b4-4411-99ca-dbc0a8d17c05 demo/capture`]: offline((output) => {
+    for (const heading of ["Why", "Missing", "Time", "Lines (36)"]) expect(output).toContain(`\n${heading}`);
+  }),
 };
 
 describe("commands in the documents", () => {
   const blocks = [
     ...["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/architecture.md"],
-    ...["docs/clock-sync.md", "docs/native-jaeger.md", "docs/omni-proxy.md"],
+    ...["docs/clock-sync.md", "docs/native-jaeger.md", "docs/offline.md", "docs/omni-proxy.md"],
   ].flatMap(blocksOf);
   const commands = new Set(blocks.filter(({ needs }) => needs === "").flatMap((block) => block.commands));
 
