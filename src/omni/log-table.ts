@@ -91,6 +91,8 @@ export class LogTable {
   /** The same by connection number and "Time received" stamp: how access-log rows find them. */
   readonly #byReceived = new Map<string, ProxyRequest>();
   #nowMs = 0;
+  /** Given to requests that begin. */
+  position = 0;
 
   constructor(events: LogEvents) {
     this.#events = events;
@@ -99,6 +101,12 @@ export class LogTable {
   /** The requests that are known under this logged id (a binary string), oldest first. */
   byId(id: string): readonly ProxyRequest[] {
     return this.#byId.get(id) ?? [];
+  }
+
+  /** The position of the oldest request that no line has named and that had a line since `sinceMs`; Infinity when there is none. */
+  oldestUnnamed(sinceMs: number): number {
+    for (const request of this.#unnamed) if (request.touchedMs >= sinceMs) return request.position;
+    return Number.POSITIVE_INFINITY;
   }
 
   /** Reads one line of a source. `nowMs` is the process's clock. Returns the line's kind (line.ts). */
@@ -185,6 +193,7 @@ export class LogTable {
   #begin(source: Source, connection: number): ProxyRequest {
     const { host, instance } = source.name;
     const request = new ProxyRequest(connection, source.clock, host, instance, this.#nowMs);
+    request.position = this.position;
     source.connections.set(connection, request);
     this.#unnamed.add(request);
     if (this.#unnamed.size > MOST_UNNAMED) this.forget(this.#unnamed.keys().next().value as ProxyRequest);

@@ -12,14 +12,15 @@ import { type Figures, figuresOf, phasesOf } from "./derive.ts";
 import { EngineLog } from "./engine-log.ts";
 import { Guesses } from "./guesses.ts";
 import { type HeldBatch, HeldBatches } from "./held.ts";
-import { traceIdOf } from "./identity.ts";
+import { type RequestKey, traceIdOf } from "./identity.ts";
 import { Instances } from "./instances.ts";
 import { type LineParser, LOGGED_ID_BYTES } from "./line.ts";
 import { type LogEvents, LogTable, type SourceName } from "./log-table.ts";
 import type { Identity, ProxyRequest } from "./proxy-request.ts";
 import { RecentMap } from "./recent-map.ts";
-import { hashText, homeOf, RememberedRequests } from "./remembered.ts";
+import { homeOf, RememberedRequests } from "./remembered.ts";
 import { candidates, fullId, uuidTraceId } from "./request-id.ts";
+import { keyHash, type SentMarks } from "./sent-marks.ts";
 import { type Decision, type Joining, join, type Known, type RoleRules } from "./span-join.ts";
 import { patchTraces, type SpanEdit } from "./span-patch.ts";
 import { type SpanFacts, scanTraces } from "./span-scan.ts";
@@ -65,6 +66,17 @@ export interface Output {
   readonly items: number;
 }
 
+/** A span that names a request, and what its request is called by now; absent where it has no request. */
+export interface NamedSpan {
+  readonly facts: SpanFacts;
+  readonly home: { readonly identity: Identity; readonly key: RequestKey } | undefined;
+}
+
+/** A batch of spans that goes on, and those of them that name a request. */
+export interface SpanOutput extends Output {
+  readonly named: readonly NamedSpan[];
+}
+
 /** Where a span was put. */
 export type Placement = Extract<Decision, { readonly kind: "request" | "remembered" }>;
 
@@ -106,6 +118,8 @@ export class Merge implements LogEvents {
   /** Ended before their time in the table was up; sent at the next `due`. */
   readonly #evicted: ProxyRequest[] = [];
   readonly #lateEnds: ProxyRequest[] = [];
+  /** While the lines of an earlier process come again. */
+  #sentBefore: SentMarks | undefined;
   #newestUs = 0;
   #nowMs = 0;
 
@@ -146,7 +160,7 @@ export class Merge implements LogEvents {
    * Takes a batch of spans. `done` is called with what goes on: at once, or when the lines of its requests are read, or
    * `spanWaitMs` later. `hold: false` never waits (no lines are to be expected).
    */
-  takeSpans(bytes: Uint8Array, items: number, nowMs: number, hold: boolean, done: (output: Output) => void): void {
+  takeSpans(bytes: Uint8Array, items: number, nowMs: number, hold: boolean, done: (output: SpanOutput) => void): void {
     this.#nowMs = nowMs;
     const scan = scanTraces(bytes);
     if (scan.anonymous > 0) this.#observer.unmerged("no_request_id", scan.anonymous);
@@ -158,7 +172,7 @@ export class Merge implements LogEvents {
       decisions: new Map(),
       undecided: 0,
       dueMs: nowMs + this.#settings.spanWaitMs,
-      done: (decided) => done({ bytes: this.#finish(decided, scan.traceIdAt), items }),
+      done: (decided) => done({ bytes: this.#finish(decided, scan.traceIdAt), items, named: namedIn(decided) }),
     };
     for (const span of joining) {
       const decision = join(span, this.#known, this.#settings.roles, !hold);
@@ -225,21 +239,70 @@ export class Merge implements LogEvents {
     return writer.finish();
   }
 
-  /** Everything that still waits, because the process stops: held batches go on, then all requests. Call until undefined. */
-  drain(nowMs: number): Output | undefined {
+  /**
+   * Everything that still waits, because the process stops: held batches go on, then all requests. Call until undefined.
+   * @param keepsOpen leave the requests that have not ended
+   */
+  drain(nowMs: number, keepsOpen = false): Output | undefined {
     this.#nowMs = nowMs;
     this.#held.expire((span) => this.#decide(span, true));
     const writer = this.#newWriter();
     for (const queue of [this.#lateEnds, this.#evicted])
       for (const request of queue.splice(0))
         request.sent ? this.#sendRest(request, writer) : this.#send(request, writer);
-    for (const queue of [this.#complete, this.#ended, this.#open]) {
+    for (const queue of [this.#complete, this.#ended, ...(keepsOpen ? [] : [this.#open])]) {
       for (const [request] of queue) {
         if (writer.items >= OUTPUT_SPANS) break;
         this.#send(request, writer);
       }
     }
     return writer.finish();
+  }
+
+  // ---- for a caller that keeps a journal of what it gives ----
+
+  /** The place of the next lines in the caller's journal; a request remembers that of its first line. */
+  set position(position: number) {
+    this.#table.position = position;
+  }
+
+  /**
+   * The first place in the journal that is still needed; Infinity when none is. Lines of no known request count for
+   * `unnamedMs`.
+   */
+  oldestPosition(nowMs: number, unnamedMs: number): number {
+    let oldest = this.#table.oldestUnnamed(nowMs - unnamedMs);
+    for (const requests of [this.#open.keys(), this.#ended.keys(), this.#evicted, this.#lateEnds])
+      for (const request of requests) oldest = Math.min(oldest, request.position);
+    return oldest;
+  }
+
+  /** From now on lines and spans of an earlier process come again: what `sent` has is not sent again. */
+  resume(sent: SentMarks): void {
+    this.#sentBefore = sent;
+  }
+
+  /** A span that an earlier process has passed on. */
+  resumeSpan({ facts, home }: NamedSpan, nowMs: number): void {
+    this.#nowMs = nowMs;
+    const decision = this.#decide(this.#joining(facts), true);
+    if (decision.kind === "request" && !decision.request.identity && home)
+      decision.request.restore(home.identity, home.key);
+    this.#edit(this.#joining(facts), decision);
+  }
+
+  /** That was all of it. */
+  resumed(nowMs: number): void {
+    this.#nowMs = nowMs;
+    const sent = this.#sentBefore;
+    this.#sentBefore = undefined;
+    for (const request of sent ? [...this.#open.keys(), ...this.#ended.keys()] : []) {
+      if (sent?.has(request)) this.#send(request, this.#newWriter());
+      else if (sent?.hasRestOf(request)) {
+        this.#leave(request);
+        this.#table.forget(request);
+      }
+    }
   }
 
   // ---- what the log table tells ----
@@ -270,6 +333,7 @@ export class Merge implements LogEvents {
       this.#uuids.set(uuidTraceId(row.id as string) as string, row);
     }
     this.#open.delete(begun);
+    row.position = Math.min(row.position, begun.position);
     // A span told of the traceparent before this line told that the proxy made it up: then its span is the root.
     const { identity, traceparent } = row;
     if (
@@ -304,6 +368,11 @@ export class Merge implements LogEvents {
     if (request.sent) {
       this.#observer.late("end");
       this.#lateEnds.push(request);
+      return;
+    }
+    // What an earlier process sent only has to be known.
+    if (this.#sentBefore?.has(request)) {
+      this.#send(request, this.#newWriter());
       return;
     }
     this.#open.delete(request);
@@ -547,11 +616,14 @@ export class Merge implements LogEvents {
   }
 }
 
-function isRole(under: Role | "root" | "kept"): under is Role {
-  return under === "prefill" || under === "decode";
+function namedIn({ joining, decisions }: HeldBatch): NamedSpan[] {
+  return joining.map(({ facts }) => {
+    const decision = decisions.get(facts.index);
+    const request = decision?.kind === "request" ? decision.request : undefined;
+    return { facts, home: request?.identity && { identity: request.identity, key: request.key() } };
+  });
 }
 
-function keyHash(request: ProxyRequest): number {
-  const { connection, id, time } = request.key();
-  return hashText(`${connection}\n${id}\n${time}`);
+function isRole(under: Role | "root" | "kept"): under is Role {
+  return under === "prefill" || under === "decode";
 }

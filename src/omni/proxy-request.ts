@@ -108,6 +108,8 @@ export class ProxyRequest {
   joinedDecode = 0;
   /** States that a vLLM span was put under, and what those spans span (unix microseconds): they are sent in any case. */
   readonly promised = new Map<Role, { fromUs: number; toUs: number }>();
+  /** Where its first line stands in the caller's journal. */
+  position = 0;
   /** Process time (ms) of the last line or span. */
   touchedMs: number;
   /** True once its root was handed on. */
@@ -248,6 +250,12 @@ export class ProxyRequest {
   key(): RequestKey {
     this.#key ??= { connection: this.connection, id: this.id ?? "", time: this.keyTime };
     return this.#key;
+  }
+
+  /** Gives it what an earlier process had given it. */
+  restore(identity: Identity, key: RequestKey): void {
+    this.identity = identity;
+    this.#key = key;
   }
 
   /** The id of this request's log-derived span of that name. Needs an identity. */

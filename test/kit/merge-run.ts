@@ -53,8 +53,8 @@ export class MergeRun {
     this.connector = new RequestMerge(decodeConfig(config).config, this.settings, { traces: this.sink }, fedBy);
   }
 
-  async start(): Promise<this> {
-    await this.connector.start(new TestHost());
+  async start(host = new TestHost()): Promise<this> {
+    await this.connector.start(host);
     return this;
   }
 

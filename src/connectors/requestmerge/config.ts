@@ -1,5 +1,5 @@
 /** The `request_merge` section (README.md beside this file explains the keys). */
-import { decodeSection, duration, int, oneOf, section, text, z } from "../../config/schema.ts";
+import { decodeSection, duration, extensionId, int, oneOf, section, text, z } from "../../config/schema.ts";
 import type { RoleRules } from "../../omni/span-join.ts";
 
 /** Resource attribute -> values that mean the role. */
@@ -29,6 +29,8 @@ const schema = section({
   clock_skew: oneOf(["annotate", "correct", "off"], "annotate"),
   unsampled: oneOf(["emit", "drop"], "emit"),
   service_name: text("omni-proxy"),
+  storage: extensionId(),
+  max_storage_mib: int(256, 1, 1_048_576),
 });
 
 /** As in the file, durations in milliseconds. */

@@ -13,6 +13,10 @@ export const requestMergeConnectorFactory: ConnectorFactory = {
   ],
   configure(section) {
     const { config, effective } = decodeConfig(section);
-    return { effective, create: (settings) => (next, fedBy) => new RequestMerge(config, settings, next, fedBy) };
+    return {
+      effective,
+      extensions: config.storage === undefined ? [] : [{ path: ["storage"], id: config.storage }],
+      create: (settings) => (next, fedBy) => new RequestMerge(config, settings, next, fedBy),
+    };
   },
 };

@@ -398,6 +398,7 @@ describe("request_merge's configuration", () => {
       clock_skew: "annotate",
       unsampled: "emit",
       service_name: "omni-proxy",
+      max_storage_mib: 256,
     });
   });
 

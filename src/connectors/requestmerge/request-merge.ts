@@ -1,11 +1,18 @@
 /** The connector: gives the merge (src/omni) its clock, its timer and its consumers. */
+import { crc32 } from "node:zlib";
 import type { CallContext, Component, Consumer, Consumers, Host, Settings, Signal } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
-import { Merge, type Output } from "../../omni/merge.ts";
+import { storageOf } from "../../kernel/storage.ts";
+import type { SourceName } from "../../omni/log-table.ts";
+import { Merge, type Output, type SpanOutput } from "../../omni/merge.ts";
 import type { Logs, Traces } from "../../pdata/payload.ts";
 import { sleep, type Timer } from "../../telemetry/clock.ts";
+import { Throttle } from "../../telemetry/throttle.ts";
 import { type RequestMergeConfig, rulesOf } from "./config.ts";
+import { Journal } from "./journal.ts";
 import { LogRecords } from "./log-records.ts";
+import { type BatchHashes, Repeats, type Skips } from "./repeats.ts";
+import { ReplayObserver, type SentRequests } from "./replay-observer.ts";
 import { MergeTelemetry } from "./telemetry.ts";
 
 /** With no line for this long, lines are not expected and spans do not wait for them. */
@@ -17,6 +24,9 @@ const CENSUS_MS = 60_000;
 /** Between two tries to hand on traces that the next stage refused. */
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 5_000;
+
+/** How often it is looked what the journal may forget. */
+const FORGET_EVERY_MS = 1_000;
 
 const NO_CALL: CallContext = {};
 
@@ -32,6 +42,8 @@ export class RequestMerge implements Component {
   readonly #fedByLogs: boolean;
   readonly #merge: Merge;
   readonly #telemetry: MergeTelemetry;
+  readonly #observer: ReplayObserver;
+  readonly #throttle: Throttle;
   readonly #records = new LogRecords();
   readonly #held = new Set<(reason: ConsumeError) => void>();
   /** What could not be handed on yet; nothing more leaves the table before it. */
@@ -39,6 +51,11 @@ export class RequestMerge implements Component {
   #timer: Timer | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #census: Timer | undefined;
+  #journal: Journal | undefined;
+  readonly #repeats = new Repeats();
+  #forgotMs = 0;
+  /** The oldest position of what is being handed on: it may be needed again until the next stage has it. */
+  #handingOn = Number.POSITIVE_INFINITY;
   #lastLineMs: number;
   #stopping: AbortSignal | undefined;
 
@@ -49,6 +66,8 @@ export class RequestMerge implements Component {
     this.#fedByLogs = fedBy.includes("logs");
     this.#lastLineMs = this.#now();
     this.#telemetry = new MergeTelemetry(settings.metrics);
+    this.#observer = new ReplayObserver(this.#telemetry, config.storage !== undefined);
+    this.#throttle = new Throttle(settings.clock);
     const roleName = (role: "prefill" | "decode"): string => config.roles[role]["service.name"]?.[0] ?? `vllm-${role}`;
     this.#merge = new Merge(
       {
@@ -67,7 +86,7 @@ export class RequestMerge implements Component {
         clockSkew: config.clock_skew,
         unsampled: config.unsampled,
       },
-      this.#telemetry,
+      this.#observer,
     );
     settings.metrics.observed(
       "omnishim_open_requests",
@@ -85,8 +104,9 @@ export class RequestMerge implements Component {
     };
   }
 
-  async start(_host: Host): Promise<void> {
+  async start(host: Host): Promise<void> {
     this.#lastLineMs = this.#now();
+    await this.#openJournal(host);
     this.#sayCensusLater();
     if (!this.#fedByLogs)
       this.#settings.logger.info(
@@ -99,10 +119,46 @@ export class RequestMerge implements Component {
     this.#timer?.cancel();
     this.#census?.cancel();
     await this.#stuck;
-    for (let output = this.#merge.drain(this.#now()); output; output = this.#merge.drain(this.#now()))
-      await this.#handOn(output);
+    // With a journal, requests that have not ended go on after the restart.
+    const drain = (): Output | undefined => this.#merge.drain(this.#now(), this.#journal !== undefined);
+    for (let output = drain(); output; output = drain()) await this.#handOn(output);
     // Held batches were let go by the first drain; whoever still waits is told to try again.
     for (const reject of this.#held) reject(new ConsumeError("retryable", "request_merge is shutting down"));
+    await this.#journal?.close();
+  }
+
+  /** Takes up the requests that an earlier process had not sent. */
+  async #openJournal(host: Host): Promise<void> {
+    const { storage, max_storage_mib } = this.#config;
+    if (storage === undefined) return;
+    const log = await storageOf(host, storage).openLog({
+      kind: "connector",
+      id: this.#settings.id,
+      purpose: "requests",
+    });
+    const now = this.#now();
+    const journal = new Journal(log, max_storage_mib * 1024 * 1024);
+    this.#observer.isReplaying = true;
+    await journal.read(
+      {
+        sent: (marks) => this.#merge.resume(marks),
+        lines: (batch, position, isAgain) => {
+          const hashes = this.#hash(batch);
+          this.#readLines(batch, position, now, isAgain ? this.#repeats.retake(hashes) : undefined);
+          this.#repeats.expect(hashes);
+        },
+        span: (span) => this.#merge.resumeSpan(span, now),
+      },
+      now,
+    );
+    this.#merge.resumed(now);
+    this.#observer.isReplaying = false;
+    this.#journal = journal;
+    if (this.#merge.openRequests > 0)
+      this.#settings.logger.info("Going on with the requests that were open when the last run stopped", {
+        requests: this.#merge.openRequests,
+      });
+    this.#arm();
   }
 
   #now(): number {
@@ -117,19 +173,52 @@ export class RequestMerge implements Component {
         { retryAfterMs: 1000 },
       );
     }
+    const skips = this.#repeats.isWatching ? this.#repeats.take(this.#hash(batch.bytes)) : undefined;
+    const position = (await this.#journal?.writeLines(batch.bytes, (skips?.size ?? 0) > 0, this.#now())) ?? 0;
     const now = this.#now();
-    this.#records.read(batch.bytes, (source, bytes, from, to) => {
-      this.#merge.readLine(source, bytes, from, to, now);
-    });
+    this.#readLines(batch.bytes, position, now, skips);
     this.#lastLineMs = now;
     this.#arm();
+    this.#forgetNowAndThen(now);
+  }
+
+  #readLines(batch: Uint8Array, position: number, now: number, skips?: Skips): void {
+    this.#merge.position = position;
+    const left = new Map(skips);
+    this.#records.read(batch, (source, bytes, from, to) => {
+      const again = left.get(source) ?? 0;
+      if (again > 0) left.set(source, again - 1);
+      else this.#merge.readLine(source, bytes, from, to, now);
+    });
+  }
+
+  #hash(batch: Uint8Array): BatchHashes {
+    const hashes = new Map<SourceName, number[]>();
+    this.#records.read(batch, (source, bytes, from, to) => {
+      const hash = crc32(bytes.subarray(from, to));
+      const known = hashes.get(source);
+      if (known) known.push(hash);
+      else hashes.set(source, [hash]);
+    });
+    return hashes;
+  }
+
+  /** Lets the journal forget what no open request needs. */
+  #forgetNowAndThen(now: number): void {
+    if (!this.#journal || now - this.#forgotMs < FORGET_EVERY_MS) return;
+    this.#forgotMs = now;
+    const unprotected = this.#journal.forget(
+      Math.min(this.#handingOn, this.#merge.oldestPosition(now, LINES_EXPECTED_MS)),
+      now,
+    );
+    if (unprotected > 0) this.#sayUnprotected(unprotected);
   }
 
   async #takeTraces(batch: Traces, call: CallContext): Promise<void> {
     const now = this.#now();
     const hold = this.#fedByLogs && !this.#stopping && now - this.#lastLineMs <= LINES_EXPECTED_MS;
-    const output = await new Promise<Output>((resolve, reject) => {
-      const settle = (output: Output): void => {
+    const { named, ...output } = await new Promise<SpanOutput>((resolve, reject) => {
+      const settle = (output: SpanOutput): void => {
         this.#held.delete(reject);
         resolve(output);
       };
@@ -138,6 +227,9 @@ export class RequestMerge implements Component {
       this.#arm();
     });
     await this.#next.consume({ signal: "traces", ...output }, call);
+    if (this.#journal && named.length > 0)
+      // They are on their way already: to refuse them now would only bring them twice. The storage says what is wrong.
+      await this.#journal.writeSpans(named, this.#now()).catch(() => undefined);
   }
 
   /** Sets the one timer to when the merge has something to do next. */
@@ -171,17 +263,31 @@ export class RequestMerge implements Component {
 
   /** Hands traces on until the next stage takes them; given up only when it never will, or when the process stops. */
   async #handOn(output: Output): Promise<void> {
+    const sent = this.#observer.takeSent();
+    this.#handingOn = Math.min(this.#handingOn, sent.oldest);
     for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(LONGEST_RETRY_MS, waitMs * 2)) {
       try {
-        return await this.#next.consume({ signal: "traces", ...output }, NO_CALL);
+        await this.#next.consume({ signal: "traces", ...output }, NO_CALL);
+        return await this.#noteSent(sent);
       } catch (error) {
         const refused = ConsumeError.from(error);
-        if (refused.disposition === "permanent" || this.#stopping?.aborted) return this.#lose(output, refused);
+        if (refused.disposition === "permanent" || (this.#stopping?.aborted && !this.#journal)) {
+          this.#lose(output, refused);
+          return await this.#noteSent(sent);
+        }
+        if (this.#stopping?.aborted) return; // they are in the journal, and not marked as sent
         await sleep(this.#settings.clock, Math.max(waitMs, refused.retryAfterMs ?? 0), this.#stopping).catch(
           () => undefined,
         );
       }
     }
+  }
+
+  /** Writes down which requests were sent. Where that fails they are sent again after a crash, with the same ids. */
+  async #noteSent({ marks }: SentRequests): Promise<void> {
+    if (this.#journal && marks.length > 0) await this.#journal.writeSent(marks, this.#now()).catch(() => undefined);
+    if (!this.#stopping) this.#handingOn = Number.POSITIVE_INFINITY;
+    this.#forgetNowAndThen(this.#now());
   }
 
   #lose(output: Output, error: ConsumeError): void {
@@ -192,6 +298,21 @@ export class RequestMerge implements Component {
       "The next stage refused log-derived spans for good; they are lost. Its own log lines say why",
       { spans: output.items, error },
     );
+  }
+
+  #sayUnprotected(records: number): void {
+    this.#settings.metrics
+      .counter(
+        "omnishim_unprotected_batches",
+        "Batches of log lines that max_storage_mib let go although their requests were not sent: a crash would lose them.",
+      )
+      .add(records);
+    const passed = this.#throttle.pass("unprotected", records);
+    if (passed)
+      this.#settings.logger.warn(
+        "The journal of open requests is full: the oldest requests would be incomplete after a crash. Raise max_storage_mib, or lower request_timeout",
+        { max_storage_mib: this.#config.max_storage_mib, batches: passed.weight },
+      );
   }
 
   #sayCensusLater(): void {
