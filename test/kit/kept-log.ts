@@ -8,6 +8,7 @@ interface KeptRecord extends StoredRecord {
 
 /** A storage extension with one log in memory, which outlives the components that open it one after the other. */
 export class KeptLog implements StorageExtension {
+  capacityBytes = 1024 * 1024 * 1024;
   readonly records = new Set<KeptRecord>();
   /** True: nothing more can be written. */
   isFull = false;

@@ -7,7 +7,7 @@ import type { SpanFacts } from "../../omni/span-scan.ts";
 export const LINES = 1;
 export const SPANS = 2;
 export const SENT = 3;
-/** Lines of which the first ones are in an earlier record too. */
+/** Lines of which some are in an earlier record too; which, is said before the batch. */
 export const LINES_AGAIN = 4;
 
 const MARK_BYTES = 16;
@@ -66,4 +66,22 @@ export function decodeMarks(bytes: Buffer): SentMark[] {
   for (let at = 0; at + MARK_BYTES <= bytes.length; at += MARK_BYTES)
     marks.push({ key: bytes.readDoubleLE(at), rest: bytes.readDoubleLE(at + 8) });
   return marks;
+}
+
+/**
+ * Says how many lines of each source came before, sources in the order in which the batch names them: a 32-bit count of
+ * sources, then one 32-bit number for each. It stands in front of the batch.
+ */
+export function encodeSkips(skips: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(4 + skips.length * 4);
+  bytes.writeUInt32LE(skips.length, 0);
+  for (const [index, skip] of skips.entries()) bytes.writeUInt32LE(skip, 4 + index * 4);
+  return bytes;
+}
+
+/** What `encodeSkips` was given, and the batch behind it. @throws RangeError when it is cut */
+export function decodeSkips(bytes: Buffer): { readonly skips: number[]; readonly batch: Buffer } {
+  const count = bytes.readUInt32LE(0);
+  const skips = Array.from({ length: Math.min(count, bytes.length) }, (_, index) => bytes.readUInt32LE(4 + index * 4));
+  return { skips, batch: bytes.subarray(4 + count * 4) };
 }

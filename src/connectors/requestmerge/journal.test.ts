@@ -6,6 +6,7 @@ import { TestHost } from "../../../test/kit/settings.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
 import { encodeTraces } from "../../pdata/encode.ts";
 import { requestMergeConnectorFactory } from "./factory.ts";
+import { decodeSkips, LINES, LINES_AGAIN, SPANS } from "./journal-records.ts";
 
 const ROOT = "Trace for Omni Proxy";
 const UUID = "64c201b8-f627-4fa3-940a-a2862a68a07a";
@@ -169,6 +170,82 @@ describe("request_merge with a storage", () => {
       ["second", undefined],
     ]);
     expect(third.output()).toHaveLength(2 * 14);
+  });
+
+  it("knows lines that come again after they were refused once", async () => {
+    const storage = new KeptLog();
+    const lines = requestLines({ id: "first", connection: 1, at: 100 });
+    const first = await start(storage);
+    await first.lines(lines);
+    const second = await start(storage);
+    storage.isFull = true;
+    await expect(second.lines(lines)).rejects.toThrow(ConsumeError);
+    storage.isFull = false;
+    await second.lines(lines);
+    const written = [...storage.records].at(-1);
+    expect(written?.tag).toBe(LINES_AGAIN);
+    expect(decodeSkips(written?.payload as Buffer).skips).toEqual([lines.length]);
+  });
+
+  it("refuses lines, and lets nothing go, when the journal is full because the next stage takes no traces", async () => {
+    const storage = new KeptLog();
+    const run = await start(storage, { max_storage_mib: 1 });
+    run.sink.fault = () => {
+      throw new ConsumeError("retryable", "full");
+    };
+    await run.lines(requestLines({ id: UUID, connection: 1, at: 100 }));
+    await run.clock.advance(11_000);
+    const filler = [Buffer.alloc(60_000, "x")];
+    let taken = 0;
+    let refusal: unknown;
+    for (; taken < 40 && refusal === undefined; taken++) {
+      await run.clock.advance(1000);
+      await run.lines(filler).catch((error: unknown) => {
+        refusal = error;
+      });
+    }
+    expect(refusal).toMatchObject({ disposition: "retryable", retryAfterMs: 1000 });
+    expect((refusal as Error).message).toContain("max_storage_mib (1)");
+    expect(taken).toBeGreaterThan(15);
+    await run.clock.advance(60_000);
+    expect(await run.metric("omnishim_unprotected_batches")).toBe(0);
+    const copy = new KeptLog();
+    for (const record of storage.records) copy.records.add(record);
+    const second = await start(copy, { max_storage_mib: 1 });
+    await second.clock.advance(20_000);
+    expect(roots(second)).toHaveLength(1);
+    run.sink.fault = undefined;
+    await run.clock.advance(20_000);
+    await run.lines(filler);
+  });
+
+  it("leaves half of the storage to the sending queues", async () => {
+    const storage = new KeptLog();
+    storage.capacityBytes = 1024 * 1024;
+    const run = await start(storage);
+    await run.lines(requestLines({ id: "open", connection: 1, at: 100, end: false }));
+    for (let step = 0; step < 30; step++) {
+      await run.clock.advance(1000);
+      await run.lines([Buffer.alloc(50_000, "x")]);
+    }
+    expect(await run.metric("omnishim_unprotected_batches")).toBeGreaterThan(0);
+    expect([...storage.records].reduce((sum, { size }) => sum + size, 0)).toBeLessThan(600_000);
+  });
+
+  it("leaves out what it cannot read, and goes on with the rest", async () => {
+    const storage = new KeptLog();
+    const first = await start(storage);
+    for (const [payload, tag] of [
+      [Buffer.from("not JSON"), SPANS],
+      [Buffer.from([255, 255]), LINES_AGAIN],
+      [Buffer.from([0x0a, 0xff]), LINES],
+      [Buffer.from("?"), 99],
+    ] as const)
+      storage.records.add({ payload, tag, size: payload.length });
+    await first.lines(requestLines({ id: UUID, connection: 1, at: 100 }));
+    const second = await start(storage);
+    await second.clock.advance(20_000);
+    expect(roots(second)).toHaveLength(1);
   });
 
   it("lets the oldest go when max_storage_mib is used up, counts it and goes on", async () => {

@@ -3,8 +3,10 @@ import type { NamedSpan } from "../../omni/merge.ts";
 import { type SentMark, SentMarks } from "../../omni/sent-marks.ts";
 import {
   decodeMarks,
+  decodeSkips,
   decodeSpans,
   encodeMarks,
+  encodeSkips,
   encodeSpans,
   LINES,
   LINES_AGAIN,
@@ -27,9 +29,11 @@ interface Kept {
 /** Who gets what an earlier process wrote down. */
 export interface Reader {
   sent(marks: SentMarks): void;
-  /** `isAgain`: its first lines came before. */
-  lines(batch: Buffer, position: number, isAgain: boolean): void;
+  /** `skips`: how many lines of each of its sources came before, in the order in which the batch names the sources. */
+  lines(batch: Buffer, position: number, skips: readonly number[]): void;
   span(span: NamedSpan): void;
+  /** A record that was written by another version, or not by us: it is left out. */
+  unreadable(error: unknown): void;
 }
 
 /**
@@ -46,10 +50,15 @@ export class Journal {
   #bytes = 0;
   #position = 0;
 
-  /** @param limitBytes what is more is forgotten although it is needed */
+  /** @param limitBytes above this it `isFull`, and may forget what is needed */
   constructor(log: RecordLog, limitBytes: number) {
     this.#log = log;
     this.#limitBytes = limitBytes;
+  }
+
+  /** Whether it holds as much as it may. */
+  get isFull(): boolean {
+    return this.#bytes > this.#limitBytes;
   }
 
   /** Gives what is left of an earlier process, in order. Call it first. */
@@ -64,15 +73,23 @@ export class Journal {
       if (record.tag === SENT) continue;
       const bytes = await this.#log.read(record);
       if (!bytes) continue;
-      if (record.tag === SPANS) for (const span of decodeSpans(bytes)) reader.span(span);
-      else if (record.tag === LINES || record.tag === LINES_AGAIN)
-        reader.lines(bytes, position, record.tag === LINES_AGAIN);
+      try {
+        readRecord(record.tag, bytes, position, reader);
+      } catch (error) {
+        reader.unreadable(error);
+      }
     }
   }
 
-  /** Resolves with the place of the batch when it is safe. @throws ConsumeError */
-  async writeLines(batch: Uint8Array, isAgain: boolean, nowMs: number): Promise<number> {
-    return this.#keep(await this.#log.append([batch], isAgain ? LINES_AGAIN : LINES), nowMs);
+  /**
+   * Resolves with the place of the batch when it is safe.
+   * @param skips as a Reader gets them; empty when no line came before
+   * @throws ConsumeError
+   */
+  async writeLines(batch: Uint8Array, skips: readonly number[], nowMs: number): Promise<number> {
+    const isAgain = skips.some((skip) => skip > 0);
+    const parts = isAgain ? [encodeSkips(skips), batch] : [batch];
+    return this.#keep(await this.#log.append(parts, isAgain ? LINES_AGAIN : LINES), nowMs);
   }
 
   /** Resolves when it is safe. @throws ConsumeError */
@@ -87,15 +104,16 @@ export class Journal {
 
   /**
    * Forgets what stands before `oldest` and is old enough.
-   * @returns how many records were forgotten although they are needed, because there are too many
+   * @param mayLetGo forget, oldest first, what is needed too while it is full
+   * @returns how many records were forgotten although they are needed
    */
-  forget(oldest: number, nowMs: number): number {
+  forget(oldest: number, nowMs: number, mayLetGo: boolean): number {
     let unprotected = 0;
     for (;;) {
       const next = this.#kept[this.#first];
       if (!next) break;
       const isNeeded = next.position >= oldest || nowMs - next.atMs < HOLD_MS;
-      if (isNeeded && this.#bytes <= this.#limitBytes) break;
+      if (isNeeded && !(mayLetGo && this.isFull)) break;
       if (isNeeded) unprotected++;
       this.#log.done(next.record);
       this.#bytes -= next.record.size;
@@ -118,4 +136,13 @@ export class Journal {
     this.#bytes += record.size;
     return position;
   }
+}
+
+function readRecord(tag: number, bytes: Buffer, position: number, reader: Reader): void {
+  if (tag === SPANS) for (const span of decodeSpans(bytes)) reader.span(span);
+  else if (tag === LINES) reader.lines(bytes, position, []);
+  else if (tag === LINES_AGAIN) {
+    const { skips, batch } = decodeSkips(bytes);
+    reader.lines(batch, position, skips);
+  } else throw new Error(`a record of an unknown kind, ${tag}`);
 }

@@ -131,23 +131,31 @@ export class RequestMerge implements Component {
   async #openJournal(host: Host): Promise<void> {
     const { storage, max_storage_mib } = this.#config;
     if (storage === undefined) return;
-    const log = await storageOf(host, storage).openLog({
+    const extension = storageOf(host, storage);
+    const log = await extension.openLog({
       kind: "connector",
       id: this.#settings.id,
       purpose: "requests",
     });
     const now = this.#now();
-    const journal = new Journal(log, max_storage_mib * 1024 * 1024);
+    // Half of the storage is left to the sending queues: were it full of lines, no trace could leave and none be forgotten.
+    const journal = new Journal(log, Math.min(max_storage_mib * 1024 * 1024, extension.capacityBytes / 2));
     this.#observer.isReplaying = true;
     await journal.read(
       {
         sent: (marks) => this.#merge.resume(marks),
-        lines: (batch, position, isAgain) => {
+        lines: (batch, position, counts) => {
           const hashes = this.#hash(batch);
-          this.#readLines(batch, position, now, isAgain ? this.#repeats.retake(hashes) : undefined);
-          this.#repeats.expect(hashes);
+          const skips: Skips = new Map([...hashes.keys()].map((source, index) => [source, counts[index] ?? 0]));
+          this.#readLines(batch, position, now, skips);
+          this.#repeats.expect(hashes, skips);
         },
         span: (span) => this.#merge.resumeSpan(span, now),
+        unreadable: (error) =>
+          this.#settings.logger.warn(
+            "A record of the journal of open requests cannot be read and is left out: was it written by another version?",
+            { error },
+          ),
       },
       now,
     );
@@ -166,20 +174,35 @@ export class RequestMerge implements Component {
   }
 
   async #takeLogs(batch: Logs): Promise<void> {
-    if (this.#stuck && this.#merge.openRequests >= this.#config.max_requests) {
-      throw new ConsumeError(
-        "retryable",
-        `request_merge: max_requests (${this.#config.max_requests}) requests wait to be sent and the next stage refuses them`,
-        { retryAfterMs: 1000 },
-      );
-    }
-    const skips = this.#repeats.isWatching ? this.#repeats.take(this.#hash(batch.bytes)) : undefined;
-    const position = (await this.#journal?.writeLines(batch.bytes, (skips?.size ?? 0) > 0, this.#now())) ?? 0;
+    this.#refuseWhileStuck();
+    const hashes = this.#repeats.isWatching ? this.#hash(batch.bytes) : undefined;
+    const skips = hashes && this.#repeats.find(hashes);
+    const counts = hashes && skips ? [...hashes.keys()].map((source) => skips.get(source) ?? 0) : [];
+    const position = (await this.#journal?.writeLines(batch.bytes, counts, this.#now())) ?? 0;
+    if (hashes) this.#repeats.take(hashes);
     const now = this.#now();
     this.#readLines(batch.bytes, position, now, skips);
     this.#lastLineMs = now;
     this.#arm();
     this.#forgetNowAndThen(now);
+  }
+
+  /** While nothing leaves, the log file is the queue of what does not fit. @throws ConsumeError */
+  #refuseWhileStuck(): void {
+    if (!this.#stuck) return;
+    const { max_requests, max_storage_mib } = this.#config;
+    const full =
+      this.#merge.openRequests >= max_requests
+        ? `max_requests (${max_requests}) requests`
+        : this.#journal?.isFull
+          ? `the lines of as many requests as max_storage_mib (${max_storage_mib}) holds`
+          : undefined;
+    if (full !== undefined)
+      throw new ConsumeError(
+        "retryable",
+        `request_merge: ${full} wait to be sent and the next stage does not take them`,
+        { retryAfterMs: 1000 },
+      );
   }
 
   #readLines(batch: Uint8Array, position: number, now: number, skips?: Skips): void {
@@ -205,11 +228,12 @@ export class RequestMerge implements Component {
 
   /** Lets the journal forget what no open request needs. */
   #forgetNowAndThen(now: number): void {
-    if (!this.#journal || now - this.#forgotMs < FORGET_EVERY_MS) return;
+    if (!this.#journal || (now - this.#forgotMs < FORGET_EVERY_MS && !this.#journal.isFull)) return;
     this.#forgotMs = now;
     const unprotected = this.#journal.forget(
       Math.min(this.#handingOn, this.#merge.oldestPosition(now, LINES_EXPECTED_MS)),
       now,
+      this.#stuck === undefined,
     );
     if (unprotected > 0) this.#sayUnprotected(unprotected);
   }

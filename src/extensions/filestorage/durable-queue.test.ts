@@ -42,6 +42,7 @@ async function run({ send, disk = new CrashDisk(), queue = {}, retry = {} }: Run
   const extension: StorageExtension = {
     start: async () => {},
     shutdown: async () => {},
+    capacityBytes: Number.POSITIVE_INFINITY,
     openLog: ({ purpose }) =>
       SegmentLog.open(purpose, disk, { budget, telemetry, clock, fsync: true, segmentBytes: 1 << 20 }),
     openMap: () => Promise.reject(new Error("not used")),

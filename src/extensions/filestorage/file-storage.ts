@@ -28,6 +28,7 @@ const LONGEST_NAME = 200;
  * Life: made -> start: directory made and locked -> running -> shutdown: what clients left open is closed, lock released.
  */
 export class FileStorage implements StorageExtension {
+  readonly capacityBytes: number;
   readonly #config: FileStorageConfig;
   readonly #settings: Settings;
   readonly #directory: string;
@@ -41,7 +42,8 @@ export class FileStorage implements StorageExtension {
     this.#config = config;
     this.#settings = settings;
     this.#directory = resolve(config.directory);
-    const budget = new Budget(config.max_size_mib * MIB);
+    this.capacityBytes = config.max_size_mib * MIB;
+    const budget = new Budget(this.capacityBytes);
     this.#telemetry = new StorageTelemetry(settings, budget);
     this.#parts = {
       budget,
