@@ -7,6 +7,7 @@ import { TestHost, testSettings } from "../../../test/kit/settings.ts";
 import type { StorageClient } from "../../kernel/storage.ts";
 import { storageOf } from "../../kernel/storage.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { createMetrics } from "../../telemetry/metrics.ts";
 import { fileStorageExtensionFactory } from "./factory.ts";
 import type { FileStorage } from "./file-storage.ts";
 
@@ -94,6 +95,27 @@ describe("file_storage", () => {
     const storage = await started();
     await storage.openLog(client());
     await expect(storage.openLog(client())).rejects.toThrow("exporter.otlp_grpc.traces has its storage open already");
+  });
+
+  it("opens a place again for whoever comes after its user, and counts its bytes once", async () => {
+    const metrics = createMetrics();
+    const storage = make({}, testSettings("file_storage", { metrics }));
+    await storage.start(new TestHost());
+    const bytesKept = async (): Promise<number> =>
+      Number(/^omnishim_storage_bytes(?:{.*})? (\d+)$/m.exec(await metrics.text())?.[1]);
+    const first = await storage.openLog(client());
+    await first.append([Buffer.from("one")], 7);
+    const map = await storage.openMap(client({ purpose: "offsets" }));
+    await map.set("file", Buffer.from("12"));
+    const before = await bytesKept();
+    await first.close();
+    await map.close();
+    const second = await storage.openLog(client());
+    const [record] = second.left;
+    expect(`${record && (await second.read(record))}`).toBe("one");
+    expect((await storage.openMap(client({ purpose: "offsets" }))).entries.get("file")).toEqual(Buffer.from("12"));
+    expect(before).toBeGreaterThan(0);
+    expect(await bytesKept()).toBeLessThanOrEqual(before);
   });
 
   it("makes the directory with its permissions, and files that others cannot read", async () => {

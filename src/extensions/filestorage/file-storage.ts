@@ -34,7 +34,8 @@ export class FileStorage implements StorageExtension {
   readonly #directory: string;
   readonly #telemetry: StorageTelemetry;
   readonly #parts: StorageParts;
-  readonly #open = new Map<string, RecordLog | StateMap>();
+  /** By name, the last one that each client opened. */
+  readonly #opened = new Map<string, SegmentLog | FileStateMap>();
   #lock: DirectoryLock | undefined;
   #watch: Timer | undefined;
 
@@ -66,8 +67,8 @@ export class FileStorage implements StorageExtension {
   async shutdown(_deadline: AbortSignal): Promise<void> {
     this.#watch?.cancel();
     this.#watch = undefined;
-    for (const client of [...this.#open.values()]) await client.close();
-    this.#open.clear();
+    for (const client of [...this.#opened.values()]) await client.close();
+    this.#opened.clear();
     const lock = this.#lock;
     this.#lock = undefined;
     await lock?.release();
@@ -81,18 +82,18 @@ export class FileStorage implements StorageExtension {
     return this.#client(client, (name, folder) => FileStateMap.open(name, folder, this.#parts));
   }
 
-  async #client<T extends RecordLog | StateMap>(
+  async #client<T extends SegmentLog | FileStateMap>(
     client: StorageClient,
     open: (name: string, folder: Folder) => Promise<T>,
   ): Promise<T> {
     const name = clientName(client);
     if (!this.#lock) throw new Error(`${formatId(this.#settings.id)} is not started`);
-    if (this.#open.has(name)) throw new Error(`${name} has its storage open already`);
+    if (this.#opened.get(name)?.isClosed === false) throw new Error(`${name} has its storage open already`);
     const folder = await diskFolder(`${this.#directory}/${name}`, {
       permissions: Number.parseInt(this.#config.directory_permissions, 8),
     });
     const opened = await open(name, folder);
-    this.#open.set(name, opened);
+    this.#opened.set(name, opened);
     return opened;
   }
 

@@ -41,6 +41,7 @@ export class SegmentLog implements RecordLog {
   #segments: Set<Segment>;
   /** Segments with something to be written down or removed. */
   readonly #untidy = new Set<Segment>();
+  #closing: Promise<void> | undefined;
   #isClosed = false;
 
   private constructor(client: string, folder: Folder, parts: StorageParts, found: readonly Segment[], left: Entry[]) {
@@ -68,7 +69,7 @@ export class SegmentLog implements RecordLog {
 
   async append(parts: readonly Uint8Array[], tag: number): Promise<StoredRecord> {
     const { budget, telemetry } = this.#parts;
-    if (this.#isClosed) throw new ConsumeError("retryable", "the storage is closed", { grpcCode: 14 });
+    if (this.#closing) throw new ConsumeError("retryable", "the storage is closed", { grpcCode: 14 });
     const size = parts.reduce((sum, part) => sum + part.length, 0);
     if (!budget.tryTake(size + RECORD_OVERHEAD)) {
       // A segment that is only kept to be written on may hold nothing but what is done.
@@ -105,18 +106,30 @@ export class SegmentLog implements RecordLog {
     segment.live--;
     segment.doneWaiting.push(entry.at);
     this.#untidy.add(segment);
-    if (!this.#isClosed) this.#writer.stir();
+    if (!this.#closing) this.#writer.stir();
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#writer.stir();
     await this.#writer.idle();
     for (const segment of this.#segments) {
       if (segment.live === 0) await this.#remove(segment);
-      else await segment.close();
+      else {
+        await segment.close();
+        this.#parts.budget.give(segment.budgeted);
+      }
     }
+    this.#isClosed = true;
+  }
+
+  /** Everything is written and closed: the same client may open its place again. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   async #commit(jobs: readonly Job[]): Promise<void> {

@@ -33,6 +33,7 @@ export class FileStateMap implements StateMap {
   /** Files of earlier runs, which the first one that is written replaces. */
   #older: string[];
   #liveBytes = 0;
+  #closing: Promise<void> | undefined;
   #isClosed = false;
 
   private constructor(folder: Folder, parts: StorageParts, entries: Map<string, Uint8Array>, older: string[]) {
@@ -60,16 +61,27 @@ export class FileStateMap implements StateMap {
   }
 
   async set(key: string, value: Uint8Array | undefined): Promise<void> {
-    if (this.#isClosed) throw new ConsumeError("retryable", "the storage is closed", { grpcCode: 14 });
+    if (this.#closing) throw new ConsumeError("retryable", "the storage is closed", { grpcCode: 14 });
     await this.#writer.submit({ key, value });
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await this.#writer.idle();
     const file = this.#file;
     this.#file = undefined;
     await file?.tail.close();
+    this.#parts.budget.give(this.#liveBytes);
+    this.#isClosed = true;
+  }
+
+  /** Everything is written and closed: the same client may open its place again. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   async #commit(changes: readonly Change[]): Promise<void> {
