@@ -1,15 +1,13 @@
-/** Senders that never stop, and the sink's view of what they sent: the two sides of every figure. */
+/** Senders that go on through refusals and broken connections until they are stopped. */
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { LEN, WireCursor, WireWriter } from "../../src/pdata/wire.ts";
-import type { OtlpSink } from "../kit/otlp-sink.ts";
+import { exportRequest, plainSpan, type SentSpan } from "./sent-spans.ts";
 
 const SPANS_A_REQUEST = 20;
 const PATH = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /** What the SDKs give an export. */
 const TIMEOUT_MS = 10_000;
 /** Pause of a worker after a refusal. */
-const REST_MS = 25;
-const TEXT = "a span's attribute of about the length that they have, ".repeat(3);
+const REST_MS = 100;
 
 /** What became of the spans of a load, seen by the senders. */
 export interface SentFigures {
@@ -18,54 +16,43 @@ export interface SentFigures {
   readonly refused: number;
 }
 
-/** Spans are numbered from 1; the number is the span id. */
-function request(numbers: readonly number[], traceId: Buffer): Buffer {
-  return new WireWriter()
-    .message(1, (resource) =>
-      resource.message(2, (scope) => {
-        for (const number of numbers) {
-          const spanId = Buffer.alloc(8);
-          spanId.writeBigUInt64BE(BigInt(number));
-          scope.message(2, (span) =>
-            span
-              .bytes(1, traceId)
-              .bytes(2, spanId)
-              .string(5, "load")
-              .fixed64(7, 1_795_000_000_000_000_000n)
-              .fixed64(8, 1_795_000_000_100_000_000n)
-              .message(9, (pair) => pair.string(1, "text").message(2, (value) => value.string(1, TEXT))),
-          );
-        }
-      }),
-    )
-    .finish();
+/** How hard the load is. */
+export interface LoadOptions {
+  /** Requests at once, a sender. Default 4. */
+  readonly workers?: number;
+  /** Pause behind each answer. Default 4. */
+  readonly pauseMs?: number;
+  /** One span in so many is of the kind that some backends refuse for good (`POISON`); 0, the default: none. */
+  readonly poisonEvery?: number;
 }
 
 /** Sends one request; rejects unless it was acknowledged. */
 type Send = (body: Buffer) => Promise<void>;
 
-/** A sender over one protocol that goes on through refusals and broken connections until stopped. */
+/** A sender over one protocol. */
 class Sender {
   readonly acknowledged = new Set<number>();
-  refused = 0;
   sent = 0;
+  refused = 0;
   /** What refusals said, and how often. */
   readonly reasons = new Map<string, number>();
+  /** Spans to send besides those that it makes up. */
+  readonly waiting: SentSpan[] = [];
   readonly #workers: Promise<void>[];
   #isStopped = false;
 
-  constructor(send: Send, nextNumber: () => number, traceId: Buffer, options: { workers: number; pauseMs: number }) {
-    const { workers, pauseMs } = options;
+  constructor(send: Send, nextPlain: () => SentSpan, { workers = 4, pauseMs = 4 }: LoadOptions) {
     this.#workers = Array.from({ length: workers }, async () => {
-      while (!this.#isStopped) {
-        const numbers = Array.from({ length: SPANS_A_REQUEST }, nextNumber);
-        this.sent += numbers.length;
+      while (!this.#isStopped || this.waiting.length > 0) {
+        const spans = this.waiting.splice(0, SPANS_A_REQUEST);
+        while (spans.length < SPANS_A_REQUEST && !this.#isStopped) spans.push(nextPlain());
+        this.sent += spans.length;
         try {
-          await send(request(numbers, traceId));
-          for (const number of numbers) this.acknowledged.add(number);
+          await send(exportRequest(spans));
+          for (const { number } of spans) this.acknowledged.add(number);
           await pause(pauseMs);
         } catch (error) {
-          this.refused += numbers.length;
+          this.refused += spans.length;
           const reason = (error as Error).message.slice(0, 60);
           this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
           await pause(REST_MS);
@@ -84,45 +71,42 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Two senders, one a protocol, against one program that may come and go. */
+/** Two senders, one a protocol, against one program that may come and go. A request that is refused is not sent again. */
 export class Load {
-  readonly #senders: Sender[];
+  readonly #senders: readonly [grpc: Sender, http: Sender];
   readonly #close: () => void;
   #number = 0;
 
-  constructor(ports: { grpc: number; http: number }, options = { workers: 4, pauseMs: 4 }) {
+  constructor(ports: { readonly grpc: number; readonly http: number }, options: LoadOptions = {}) {
     const client = new Client(`127.0.0.1:${ports.grpc}`, credentials.createInsecure(), {
       "grpc.use_local_subchannel_pool": 1,
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.max_reconnect_backoff_ms": 200,
     });
-    const asIs = (bytes: Buffer): Buffer => bytes;
-    const overGrpc: Send = (body) =>
-      new Promise((resolve, reject) =>
-        client.makeUnaryRequest(
-          PATH,
-          asIs,
-          asIs,
-          body,
-          { deadline: Date.now() + TIMEOUT_MS },
-          (error: ServiceError | null) => (error ? reject(error) : resolve()),
-        ),
+    const { poisonEvery = 0 } = options;
+    const make = (send: Send, index: number): Sender => {
+      const traceId = traceOfSender(index);
+      return new Sender(
+        send,
+        () => {
+          const number = this.nextNumber();
+          return plainSpan(number, traceId, poisonEvery > 0 && number % poisonEvery === 0);
+        },
+        options,
       );
-    const overHttp: Send = async (body) => {
-      const response = await fetch(`http://127.0.0.1:${ports.http}/v1/traces`, {
-        method: "POST",
-        headers: { "content-type": "application/x-protobuf" },
-        body: Uint8Array.from(body),
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
-      await response.arrayBuffer();
-      if (response.status !== 200) throw new Error(`HTTP ${response.status}`);
     };
-    const next = (): number => ++this.#number;
-    this.#senders = [overGrpc, overHttp].map(
-      (send, index) => new Sender(send, next, Buffer.alloc(16, index + 1), options),
-    );
+    this.#senders = [make(overGrpc(client), 0), make(overHttp(ports.http), 1)];
     this.#close = () => client.close();
+  }
+
+  /** For a span that is sent by `sendSoon`. */
+  nextNumber(): number {
+    return ++this.#number;
+  }
+
+  /** Gives a span to a sender's next request. */
+  sendSoon(protocol: "grpc" | "http", span: SentSpan): void {
+    this.#senders[protocol === "grpc" ? 0 : 1].waiting.push(span);
   }
 
   get figures(): SentFigures {
@@ -135,10 +119,12 @@ export class Load {
     };
   }
 
+  /** Numbers of the acknowledged spans, a sender. */
   get acknowledged(): ReadonlySet<number>[] {
     return this.#senders.map((sender) => sender.acknowledged);
   }
 
+  /** What refusals said, and how often, a sender. */
   get reasons(): ReadonlyMap<string, number>[] {
     return this.#senders.map((sender) => sender.reasons);
   }
@@ -150,50 +136,35 @@ export class Load {
   }
 }
 
-/** Counts what came to a sink, span by span, and keeps no bytes. */
-export class Census {
-  readonly #sink: OtlpSink;
-  /** Span number -> how often it came. */
-  readonly #seen = new Map<number, number>();
-
-  constructor(sink: OtlpSink) {
-    this.#sink = sink;
-  }
-
-  /** Takes over what the sink has recorded since. */
-  take(): void {
-    for (const { signal, bytes } of this.#sink.accepted.splice(0))
-      if (signal === "traces")
-        for (const number of spanNumbers(bytes)) this.#seen.set(number, (this.#seen.get(number) ?? 0) + 1);
-  }
-
-  get atSink(): number {
-    return this.#seen.size;
-  }
-
-  get duplicates(): number {
-    let sum = 0;
-    for (const count of this.#seen.values()) sum += count - 1;
-    return sum;
-  }
-
-  /** Those of `wanted` that did not come. */
-  missing(wanted: readonly ReadonlySet<number>[]): number[] {
-    return wanted.flatMap((set) => [...set].filter((number) => !this.#seen.has(number)));
-  }
+/** The trace that a sender's own spans are in. */
+export function traceOfSender(index: number): Buffer {
+  return Buffer.alloc(16, index + 1);
 }
 
-function spanNumbers(bytes: Buffer): number[] {
-  const numbers: number[] = [];
-  const each = (from: number, to: number, path: readonly number[]): void => {
-    const cursor = new WireCursor(bytes, from, to);
-    const [field, ...rest] = path;
-    while (cursor.next()) {
-      if (cursor.field !== field || cursor.wire !== LEN) continue;
-      if (rest.length > 0) each(cursor.valueStart, cursor.valueEnd, rest);
-      else numbers.push(Number(bytes.readBigUInt64BE(cursor.valueStart)));
-    }
+function overGrpc(client: Client): Send {
+  const asIs = (bytes: Buffer): Buffer => bytes;
+  return (body) =>
+    new Promise((resolve, reject) =>
+      client.makeUnaryRequest(
+        PATH,
+        asIs,
+        asIs,
+        body,
+        { deadline: Date.now() + TIMEOUT_MS },
+        (error: ServiceError | null) => (error ? reject(error) : resolve()),
+      ),
+    );
+}
+
+function overHttp(port: number): Send {
+  return async (body) => {
+    const response = await fetch(`http://127.0.0.1:${port}/v1/traces`, {
+      method: "POST",
+      headers: { "content-type": "application/x-protobuf" },
+      body: Uint8Array.from(body),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    await response.arrayBuffer();
+    if (response.status !== 200) throw new Error(`HTTP ${response.status}`);
   };
-  each(0, bytes.length, [1, 2, 2, 2]);
-  return numbers;
 }

@@ -1,18 +1,30 @@
 /** Collects the figures of all fault tests, prints them as one table, and puts that into docs/reliability.md. */
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Figures of one test. `lost` counts what was acknowledged and is not at the sink. */
+/** Figures of one test, in spans. */
 export interface FaultFigures {
   readonly fault: string;
+  /** By the two senders. */
   readonly sent: number;
   readonly acknowledged: number;
+  /** Sent and not acknowledged: refused, or the connection broke. */
   readonly refused: number;
+  /** That the log tells of ended requests. */
+  readonly logged: number;
+  /** Different ones. */
   readonly atSink: number;
+  /** That came again. */
   readonly duplicates: number;
+  /** That came changed, or again as another. */
+  readonly unequal: number;
+  /** Acknowledged ones that the backend refused for good, counted by the program. */
+  readonly forGood: number;
+  /** Acknowledged or logged, and neither at the sink nor refused for good. */
   readonly lost: number;
+  readonly seconds: number;
 }
 
 const RESULTS = "OMNISHIM_FAULT_RESULTS";
@@ -28,12 +40,24 @@ export function recordFigures(figures: FaultFigures): void {
 
 function table(rows: readonly FaultFigures[]): string {
   const number = (value: number): string => value.toLocaleString("en-US");
+  const columns = [
+    "sent",
+    "acknowledged",
+    "refused",
+    "logged",
+    "atSink",
+    "duplicates",
+    "unequal",
+    "forGood",
+    "lost",
+  ] as const;
   return [
-    "| fault | sent | acknowledged | refused | at the sink | duplicates | lost |",
-    "|---|---:|---:|---:|---:|---:|---:|",
+    `${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}, ${availableParallelism()} cores, ${cpus()[0]?.model ?? "?"}:`,
+    "",
+    "| fault | s | sent | acknowledged | refused | from the log | at the sink | duplicates | unequal | refused for good | lost |",
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ...rows.map(
-      (row) =>
-        `| ${row.fault} | ${[row.sent, row.acknowledged, row.refused, row.atSink, row.duplicates, row.lost].map(number).join(" | ")} |`,
+      (row) => `| ${row.fault} | ${Math.round(row.seconds)} | ${columns.map((key) => number(row[key])).join(" | ")} |`,
     ),
   ].join("\n");
 }

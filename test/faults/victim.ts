@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { accepts, CLI, type Exit, freePorts, Program } from "../kit/process.ts";
 
 /** What a configuration needs to know. */
@@ -10,8 +10,13 @@ export interface VictimPlaces {
   readonly metrics: number;
   /** A folder for file_storage. */
   readonly storage: string;
-  /** A folder for logs. */
-  readonly logs: string;
+  /** Omni Proxy's error log, in a folder of its own. */
+  readonly log: string;
+}
+
+/** How often it has said that a new configuration runs. */
+function reloads(output: string): number {
+  return output.split("The configuration was reloaded").length - 1;
 }
 
 /** The program that is killed and started again, with the same ports, files and configuration each time. */
@@ -51,9 +56,9 @@ export class Victim {
       http,
       metrics,
       storage: options.storage ?? join(folder, "storage"),
-      logs: join(folder, "logs"),
+      log: join(folder, "logs", "nginx_error.log"),
     };
-    for (const path of [places.storage, places.logs]) mkdirSync(path, { recursive: true });
+    for (const path of [places.storage, dirname(places.log)]) mkdirSync(path, { recursive: true });
     const file = join(folder, "config.yml");
     writeFileSync(file, config(places));
     return new Victim(folder, places, file, options.command ?? ((path) => [process.execPath, CLI, "--config", path]));
@@ -76,6 +81,16 @@ export class Victim {
   /** Ends it as a service manager does, which waits up to `timeoutMs`. */
   terminate(timeoutMs?: number): Promise<Exit> {
     return this.#end("SIGTERM", timeoutMs);
+  }
+
+  /** Gives it another configuration and SIGHUP; resolves when that runs. */
+  async reload(config: (places: VictimPlaces) => string): Promise<void> {
+    const program = this.#program;
+    if (!program) throw new Error("it is not running");
+    const before = reloads(program.output);
+    writeFileSync(this.#config, config(this.places));
+    program.signal("SIGHUP");
+    await program.until("the configuration was read again", (output) => reloads(output) > before || undefined);
   }
 
   get pid(): number {

@@ -4,7 +4,10 @@ import type { ResourceSpans, SpanData } from "../../src/pdata/model.ts";
 /** Unix seconds at boot of the made-up proxy. */
 export const WALL = 1_795_322_092;
 
-/** What the proxy logs of one request whose first stamp is `at` seconds after boot (unix time = WALL + at). */
+/**
+ * What the proxy logs of one request whose first stamp is `at` seconds after boot (unix time = WALL + at). The last stamp
+ * is 0.2 s later, or `stretch` times that; `slot` is its place in the proxy's table, of which no two open requests share one.
+ */
 export function requestLines(options: {
   id: string;
   connection: number;
@@ -13,16 +16,18 @@ export function requestLines(options: {
   injected?: boolean;
   proxyId?: boolean;
   end?: boolean;
+  stretch?: number;
+  slot?: number;
 }): Buffer[] {
-  const { id, connection, at, traceparent, injected = false, proxyId = true, end = true } = options;
+  const { id, connection, at, traceparent, injected = false, proxyId = true, end = true, stretch = 1 } = options;
+  const { slot = connection % 64 } = options;
   const suffix = ', client: 127.0.0.1, server: localhost, request: "POST /v1/completions HTTP/1.1", host: "localhost"';
   const prefix = `${new Date((WALL + at) * 1000).toISOString().slice(0, 19).replace("T", " ").replaceAll("-", "/")} [info] 10#0: `;
-  const slot = connection % 64;
   const own = (text: string): string => `${prefix}*${connection} ${text}`;
   const action = (name: string, after: number): string =>
-    own(`<<<Action: ${name}; Timestamp:${(at + after).toFixed(6)}; RequestID:${id}${suffix}`);
+    own(`<<<Action: ${name}; Timestamp:${(at + after * stretch).toFixed(6)}; RequestID:${id}${suffix}`);
   const scheduled = (name: string, after: number, phase: string): string[] => [
-    `${prefix}<<<Action: ${name}; Timestamp:${(at + after).toFixed(6)}; RequestID:${id}`,
+    `${prefix}<<<Action: ${name}; Timestamp:${(at + after * stretch).toFixed(6)}; RequestID:${id}`,
     `${prefix}[${phase}-${slot}] Schedule to: 0 (group=0)`,
   ];
   const lines = [
