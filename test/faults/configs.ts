@@ -33,7 +33,7 @@ export function merging(endpoint: string, changes: ConfigChanges = {}) {
     storage: file_storage
     ${changes.log ?? ""}
 connectors:
-  request_merge: {wait: 1s, span_wait: 300ms, ${changes.merge ?? ""}}
+  request_merge: {wait: 1s, span_wait: 300ms, storage: file_storage, ${changes.merge ?? ""}}
 exporters:
   otlp_grpc: ${exporter(endpoint, changes)}
 service:

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { passThrough } from "./configs.ts";
+import { merging, passThrough } from "./configs.ts";
 import { expectNothingLost, pass, runScenario } from "./scenario.ts";
 
 /** How often the program is killed; FAULT_ROUNDS sets another number. */
@@ -8,19 +8,22 @@ const ROUNDS = Number(process.env["FAULT_ROUNDS"] ?? 100);
 const LIFE_MS = 800;
 
 describe("kill -9 at random moments under load", () => {
-  it(`loses nothing that was acknowledged in ${ROUNDS} rounds`, async () => {
+  it(`loses nothing that was acknowledged or logged in ${ROUNDS} rounds`, async () => {
     const outcome = await runScenario({
-      fault: `kill -9, ${ROUNDS} times`,
-      config: passThrough,
-      async disturb({ victim, random }) {
+      fault: `kill -9, ${ROUNDS} times; the log is renamed in every third round, before or after`,
+      log: true,
+      config: merging,
+      async disturb({ victim, log, random }) {
         for (let round = 0; round < ROUNDS; round++) {
           await pass(random() * LIFE_MS);
+          if (round % 6 === 0) await log.rotate();
           await victim.kill();
+          if (round % 6 === 3) await log.rotate();
           await victim.start();
         }
       },
     });
-    expectNothingLost(outcome, ROUNDS * 20);
+    expectNothingLost(outcome, ROUNDS * 50);
     expect(outcome.refused).toBeGreaterThan(0);
   });
 

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { accepts, CLI, type Exit, freePorts, Program } from "../kit/process.ts";
 
 /** What a configuration needs to know. */
@@ -10,7 +10,8 @@ export interface VictimPlaces {
   readonly metrics: number;
   /** A folder for file_storage. */
   readonly storage: string;
-  /** Omni Proxy's error log, in a folder of its own. */
+  /** A folder for logs, and Omni Proxy's error log in it. */
+  readonly logs: string;
   readonly log: string;
 }
 
@@ -56,9 +57,10 @@ export class Victim {
       http,
       metrics,
       storage: options.storage ?? join(folder, "storage"),
+      logs: join(folder, "logs"),
       log: join(folder, "logs", "nginx_error.log"),
     };
-    for (const path of [places.storage, dirname(places.log)]) mkdirSync(path, { recursive: true });
+    for (const path of [places.storage, places.logs]) mkdirSync(path, { recursive: true });
     const file = join(folder, "config.yml");
     writeFileSync(file, config(places));
     return new Victim(folder, places, file, options.command ?? ((path) => [process.execPath, CLI, "--config", path]));
