@@ -54,6 +54,25 @@ module.exports = {
       to: { path: "^src/offline/" },
     },
     {
+      name: "only-cli-imports-doctor",
+      comment: "The doctor looks at components from outside, as an operator does.",
+      severity: "error",
+      from: { path: "^src/", pathNot: "^src/(doctor|cli)/" },
+      to: { path: "^src/doctor/" },
+    },
+    {
+      name: "doctor-imports",
+      severity: "error",
+      from: { path: "^src/doctor/", pathNot: "\\.test\\.ts$" },
+      to: { path: "^src/(cli|offline|sending)/" },
+    },
+    {
+      name: "doctor-checks-are-pure",
+      severity: "error",
+      from: { path: "^src/doctor/(checks/|diagnose|samples|words)" },
+      to: { path: "^(src/(?!doctor/(checks/|facts|finding|samples|words))|fs|net|http|tls|dns|os|child_process)" },
+    },
+    {
       name: "component-not-component",
       severity: "error",
       from: { path: component },

@@ -4,9 +4,10 @@ import { closest } from "../config/suggest.ts";
 import { buildInfo } from "./build-info.ts";
 import { addConvert } from "./convert.ts";
 import type { DemoOptions } from "./demo.ts";
+import { addDoctor } from "./doctor.ts";
 import { CommandError, type Edge } from "./edge.ts";
 import { addExplain } from "./explain.ts";
-import { addConfigOptions, type ConfigOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
+import { addConfigOptions, allOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
 import type { PrintOptions } from "./print-config.ts";
 import type { RunOptions } from "./run.ts";
 import { addStats } from "./stats.ts";
@@ -69,7 +70,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
     .description("check a configuration without running it: every problem with its place")
     .action(async (_, self: Command) => {
       const { validate } = await import("./validate.ts");
-      await validate(options(self), edge);
+      await validate(allOptions(self), edge);
     });
   program
     .command("components")
@@ -88,8 +89,9 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
     .option("--format <format>", "yaml or json", "yaml")
     .action(async (_, self: Command) => {
       const { printConfig } = await import("./print-config.ts");
-      await printConfig(options<PrintOptions>(self), edge);
+      await printConfig(allOptions<PrintOptions>(self), edge);
     });
+  addDoctor(program, edge, setCode);
   program
     .command("demo")
     .description("replay a bundled capture through the program and show its merged traces here")
@@ -102,18 +104,6 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
   addStats(program, edge, setCode);
   addExplain(program, edge, setCode);
   return program;
-}
-
-/** `omnishim --config a validate --config b` means both, in this order. */
-function options<O extends ConfigOptions>(command: Command): O {
-  const own = command.opts<O>();
-  const above = command.parent?.opts<ConfigOptions>();
-  return {
-    ...own,
-    config: [...(above?.config ?? []), ...own.config],
-    set: [...(above?.set ?? []), ...own.set],
-    featureGates: [...(above?.featureGates ?? []), ...own.featureGates],
-  };
 }
 
 function unknownCommand(word: string, program: Command): CommandError {
@@ -134,6 +124,7 @@ Examples:
   omnishim --config otel.yml --set exporters::otlp::endpoint=jaeger:4317
   omnishim demo                             a real capture, replayed and shown as merged traces
   omnishim validate --config otel.yml       every problem of the file, with line and column
+  omnishim doctor --config otel.yml         what is wrong around it: ports, Jaeger, logs, request ids, clocks, disk
 
 Signals: SIGTERM and SIGINT stop gracefully, a second one at once; SIGHUP reads the configuration again.
 Environment: OMNISHIM_LISTEN_HOST is the host of every endpoint that the file does not give (default localhost);

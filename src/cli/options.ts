@@ -37,3 +37,15 @@ export function addConfigOptions(command: Command): Command {
         .default([], "none"),
     );
 }
+
+/** `omnishim --config a validate --config b` means both, in this order. */
+export function allOptions<O extends ConfigOptions>(command: Command): O {
+  const own = command.opts<O>();
+  const above = command.parent?.opts<ConfigOptions>();
+  return {
+    ...own,
+    config: [...(above?.config ?? []), ...own.config],
+    set: [...(above?.set ?? []), ...own.set],
+    featureGates: [...(above?.featureGates ?? []), ...own.featureGates],
+  };
+}
