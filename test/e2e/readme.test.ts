@@ -36,11 +36,16 @@ function shownBy(path: string, what: string): () => Promise<void> {
 
 /** Runs the command as written, which must end with code 0 and print this. */
 function prints(pattern: RegExp): (command: string) => Promise<void> {
+  return ends(0, pattern);
+}
+
+/** Runs the command as written, which must end with this code and print this. */
+function ends(code: number, pattern: RegExp): (command: string) => Promise<void> {
   return async (command) => {
     const [, ...args] = command.split(" ");
     const program = new Program(process.execPath, args, { cwd: root });
     try {
-      expect(await program.exit()).toEqual({ code: 0, signal: undefined });
+      expect(await program.exit()).toEqual({ code, signal: undefined });
       expect(program.output).toMatch(pattern);
     } finally {
       await program.stop();
@@ -106,6 +111,10 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "node dist/main.js print-config --config otel.yml": prints(/request_merge:[\s\S]*span_wait: /),
   "node dist/main.js components": prints(/request_merge/),
   "node dist/main.js --help": prints(/demo[\s\S]*--config/),
+  "node dist/main.js doctor --config otel.yml": ends(
+    1,
+    /ERROR log-missing: .*nginx_error\.log[\s\S]*at: +otel\.yml:\d+:/,
+  ),
   [`${OFFLINE} convert demo/capture traces.json`]: offline((output, read) => {
     expect(output).toContain("8 traces, and 5 of statistics over 4 requests (2 skipped at the ends)");
     expect(traces(read("traces.json"))).toBe(13);
@@ -141,7 +150,7 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
 describe("commands in the documents", () => {
   const blocks = [
     ...["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/architecture.md"],
-    ...["docs/clock-sync.md", "docs/native-jaeger.md", "docs/offline.md", "docs/omni-proxy.md"],
+    ...["docs/clock-sync.md", "docs/doctor.md", "docs/native-jaeger.md", "docs/offline.md", "docs/omni-proxy.md"],
   ].flatMap(blocksOf);
   const commands = new Set(blocks.filter(({ needs }) => needs === "").flatMap((block) => block.commands));
 
