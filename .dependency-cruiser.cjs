@@ -38,7 +38,10 @@ module.exports = {
       name: "sending-imports",
       severity: "error",
       from: { path: "^src/sending/" },
-      to: { path: "^src/", pathNot: "^src/(sending|pdata|telemetry|config)/|^src/kernel/(api|errors|id|storage)" },
+      to: {
+        path: "^src/",
+        pathNot: "^src/(sending|pdata|telemetry|config)/|^src/kernel/(api|errors|folder-name|id|storage)",
+      },
     },
     {
       name: "offline-imports",

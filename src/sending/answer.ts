@@ -5,6 +5,7 @@ import { formatId } from "../kernel/id.ts";
 import type { Signal } from "../pdata/payload.ts";
 import { LEN, VARINT, WireCursor } from "../pdata/wire.ts";
 import { Throttle } from "../telemetry/throttle.ts";
+import { ContentError } from "./divide.ts";
 
 /** The part of google.rpc.Status that matters to a sender. */
 export interface PeerStatus {
@@ -120,17 +121,28 @@ export function isRetryableCode(code: number, retryAfterMs: number | undefined):
   return RETRYABLE_CODES.has(code) || (code === RESOURCE_EXHAUSTED && retryAfterMs !== undefined);
 }
 
-/** A peer's refusal as the pipeline knows it. */
+const INVALID_ARGUMENT = 3;
+const INTERNAL = 13;
+/** What grpc-go, and so the Collector and Jaeger, say of a request that holds something they cannot read. */
+const UNREADABLE = /error unmarshalling request/;
+
+/**
+ * A peer's refusal as the pipeline knows it: a ContentError where a part of the request may be at fault rather than the
+ * sender, the address or the peer (docs/adr/016).
+ */
 export function refusal(
   retryable: boolean,
   message: string,
   details: { readonly code: number; readonly retryAfterMs?: number | undefined; readonly cause?: unknown },
 ): ConsumeError {
+  const { code, retryAfterMs, cause } = details;
+  if (!retryable && (code === INVALID_ARGUMENT || (code === INTERNAL && UNREADABLE.test(message))))
+    return new ContentError(message, { grpcCode: code, cause });
   return new ConsumeError(retryable ? "retryable" : "permanent", message, {
-    grpcCode: details.code,
+    grpcCode: code,
     // A delay of 0 in RetryInfo means: whenever you like.
-    retryAfterMs: details.retryAfterMs || undefined,
-    cause: details.cause,
+    retryAfterMs: retryAfterMs || undefined,
+    cause,
   });
 }
 

@@ -2,10 +2,13 @@ import type { CallContext, Component, Consumer, Consumers, Host, Settings } from
 import { ConsumeError } from "../kernel/errors.ts";
 import { storageOf } from "../kernel/storage.ts";
 import type { OtlpBatch, Signal } from "../pdata/payload.ts";
-import { sendDividing } from "./divide.ts";
+import { DeadLetterFolder } from "./dead-letter.ts";
+import { type Division, type FailedPart, sendDividing } from "./divide.ts";
 import { DurableStorage } from "./durable.ts";
+import { settleFailed } from "./given-up.ts";
 import { SendingQueue } from "./queue.ts";
 import type { QueueConfig } from "./queue-config.ts";
+import type { DeadLetterConfig, SplitConfig } from "./refused-config.ts";
 import { type RetryConfig, withRetry } from "./retry.ts";
 import { type AnyBatch, linkAbort, orAborted, type Sender } from "./sender.ts";
 import { emptyLoad, MemoryStorage, type QueueStorage } from "./storage.ts";
@@ -23,6 +26,10 @@ export interface ExporterOptions {
   readonly retry?: RetryConfig;
   /** Absent or not enabled: the caller waits for the outcome. */
   readonly queue?: QueueConfig | undefined;
+  /** Absent or not enabled: what a peer refuses for good is given up whole. */
+  readonly split?: SplitConfig | undefined;
+  /** Absent: what a peer refuses for good is counted and forgotten. */
+  readonly deadLetter?: DeadLetterConfig | undefined;
   /** Connects, opens files; a rejection aborts start-up. */
   open?(host: Host): Promise<void>;
   /** Frees what `open` made; called once, after the last send, also when `open` was never called. */
@@ -41,12 +48,15 @@ export function createExporter(options: ExporterOptions): Component & { readonly
 class HelpedExporter implements Component {
   readonly #options: ExporterOptions;
   readonly #lines = new Map<Signal, Line>();
+  readonly #deadLetters: DeadLetterFolder | undefined;
   readonly consumers: Consumers;
   #host: Host | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(options: ExporterOptions) {
     this.#options = options;
+    const { deadLetter, settings } = options;
+    this.#deadLetters = deadLetter && new DeadLetterFolder(deadLetter, settings.id, settings.clock);
     const line = <S extends Signal>(signal: S): Consumer<S> => this.#line(signal);
     // Made when a pipeline asks, so that an exporter of traces shows no metrics about logs.
     this.consumers = {
@@ -65,7 +75,7 @@ class HelpedExporter implements Component {
   #line(signal: Signal): Line {
     let line = this.#lines.get(signal);
     if (!line) {
-      line = new Line(this.#options, signal);
+      line = new Line(this.#options, signal, this.#deadLetters);
       this.#lines.set(signal, line);
       const host = this.#host;
       if (this.#stopped) void line.shutdown(AbortSignal.abort());
@@ -79,6 +89,7 @@ class HelpedExporter implements Component {
 
   async start(host: Host): Promise<void> {
     if (this.#host) return;
+    await this.#deadLetters?.open();
     await this.#options.open?.(host);
     this.#host = host;
     for (const line of this.#lines.values()) await line.start(host);
@@ -99,14 +110,17 @@ class Line implements Consumer<Signal> {
   readonly #telemetry: SendingTelemetry;
   readonly #queue: SendingQueue | undefined;
   readonly #send: Sender;
+  readonly #division: Omit<Division, "isKept">;
+  readonly #deadLetters: DeadLetterFolder | undefined;
   readonly #stopping = new AbortController();
   /** Calls under way without a queue; shutdown waits for them. */
   readonly #direct = new Set<Promise<void>>();
   readonly #abort = new AbortController();
   #host: Host | undefined;
-  #failed: { items: number; lastError: ConsumeError | undefined } = { items: 0, lastError: undefined };
+  /** Lost since the stop began. */
+  #lost: { items: number; lastError: ConsumeError | undefined } = { items: 0, lastError: undefined };
 
-  constructor(options: ExporterOptions, signal: Signal) {
+  constructor(options: ExporterOptions, signal: Signal, deadLetters: DeadLetterFolder | undefined) {
     const { clock } = options.settings;
     const telemetry = new SendingTelemetry(options.settings, signal);
     let send = withTimeout(options.send, options.timeoutMs ?? 0, clock);
@@ -117,6 +131,12 @@ class Line implements Consumer<Signal> {
         onRetry: (error, delayMs) => telemetry.retrying(error, delayMs),
       });
     this.#telemetry = telemetry;
+    this.#deadLetters = deadLetters;
+    if (deadLetters) telemetry.watchDeadLetters();
+    this.#division = {
+      maxRequests: options.split?.enabled ? options.split.max_requests : 0,
+      onDivide: (error, batch) => telemetry.dividing(error, batch),
+    };
     const queue = options.queue?.enabled ? options.queue : undefined;
     this.#send = telemetry.counting(send, (error) => this.#queue?.isKept(error) ?? false);
     if (!queue) return;
@@ -126,7 +146,8 @@ class Line implements Consumer<Signal> {
       send: this.#send,
       triesAgain: options.retry?.enabled === true,
       onRefused: (batch) => telemetry.enqueueFailed(batch),
-      onDropped: (error, batch) => this.#dropped(error, batch.items),
+      division: this.#division,
+      onFailed: (failed, isAwaited) => this.#failed(failed, isAwaited),
       onLost: (items) => telemetry.unreadable(items),
     });
     telemetry.watchQueue(this.#queue);
@@ -158,9 +179,7 @@ class Line implements Consumer<Signal> {
 
   async #sendNow(batch: AnyBatch, caller: AbortSignal | undefined): Promise<void> {
     const link = linkAbort(this.#abort.signal, caller);
-    const work = sendDividing(this.#send, [batch], link.signal, () => true).then((failure) => {
-      if (failure) throw failure;
-    });
+    const work = this.#deliver(batch, link.signal);
     this.#direct.add(work);
     try {
       await work;
@@ -170,9 +189,22 @@ class Line implements Consumer<Signal> {
     }
   }
 
-  #dropped(error: ConsumeError, items: number): void {
-    if (this.#stopping.signal.aborted) this.#failed = { items: this.#failed.items + items, lastError: error };
-    else this.#telemetry.dropped(error, items);
+  /** @throws ConsumeError when not all of it was delivered */
+  async #deliver(batch: AnyBatch, signal: AbortSignal): Promise<void> {
+    const { failed } = await sendDividing(this.#send, [batch], signal, { ...this.#division, isKept: () => false });
+    const last = failed.at(-1);
+    if (!last) return;
+    await this.#failed(failed, true);
+    throw last.failure;
+  }
+
+  async #failed(failed: readonly FailedPart[], isAwaited: boolean): Promise<void> {
+    const loss = await settleFailed(failed, this.#telemetry, this.#deadLetters);
+    // Who waits is told, and says it.
+    if (!loss || isAwaited) return;
+    const { items, lastError } = loss;
+    if (this.#stopping.signal.aborted) this.#lost = { items: this.#lost.items + items, lastError };
+    else this.#telemetry.dropped(lastError, items);
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {
@@ -184,6 +216,6 @@ class Line implements Consumer<Signal> {
     });
     const unsent = (await this.#queue?.shutdown(deadline)) ?? emptyLoad;
     if (this.#queue?.isDurable) this.#telemetry.kept(unsent);
-    else this.#telemetry.stopped(unsent, this.#failed);
+    else this.#telemetry.stopped(unsent, this.#lost);
   }
 }

@@ -37,7 +37,10 @@ async function started(over: object, send: Sender, clock = new FakeClock()) {
     send,
     triesAgain: true,
     onRefused: (batch) => refused.push(batch),
-    onDropped: (error, batch) => dropped.push({ error, items: batch.items }),
+    division: { maxRequests: 0, onDivide() {} },
+    onFailed: async (failed, isAwaited) => {
+      if (!isAwaited) for (const { failure, part } of failed) dropped.push({ error: failure, items: part.items });
+    },
     onLost: () => {},
   });
   await queue.start();
@@ -240,7 +243,8 @@ describe("SendingQueue", () => {
       send: new Held().send,
       triesAgain: true,
       onRefused() {},
-      onDropped() {},
+      division: { maxRequests: 0, onDivide() {} },
+      async onFailed() {},
       onLost() {},
     });
     expect(await queue.shutdown(patient)).toEqual({ requests: 0, items: 0, bytes: 0 });

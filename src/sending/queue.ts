@@ -2,7 +2,7 @@ import { ConsumeError } from "../kernel/errors.ts";
 import { concatBatches } from "../pdata/concat.ts";
 import { splitBatch } from "../pdata/split.ts";
 import type { Clock } from "../telemetry/clock.ts";
-import { sendDividing } from "./divide.ts";
+import { type Division, type FailedPart, sendDividing } from "./divide.ts";
 import { batchSizer, type QueueConfig, type Sizer } from "./queue-config.ts";
 import { type AnyBatch, orAborted, type Sender, whenAborted } from "./sender.ts";
 import { addLoad, emptyLoad, type QueueEntry, type QueueLoad, type QueueStorage } from "./storage.ts";
@@ -27,8 +27,10 @@ export interface QueueDeps {
   readonly triesAgain: boolean;
   /** Told of each batch that was not taken. */
   onRefused(batch: AnyBatch): void;
-  /** Told of each group that `send` gave up on for good, unless somebody waits for the result. */
-  onDropped(error: ConsumeError, batch: AnyBatch): void;
+  /** How a batch is divided that a peer refuses. */
+  readonly division: Omit<Division, "isKept">;
+  /** Told of what was given up of a group for good, before it leaves the queue. `isAwaited`: its sender is told too. Never rejects. */
+  onFailed(failed: readonly FailedPart[], isAwaited: boolean): Promise<void>;
   /** Told of each accepted batch that the storage cannot give back. */
   onLost(items: number): void;
 }
@@ -253,12 +255,13 @@ export class SendingQueue {
     const whole = concatBatches([first.batch, ...rest.map((entry) => entry.batch)]);
     const { batch, wait_for_result } = this.#config;
     const parts = batch && batch.max_size > 0 ? splitBySize(whole, batch.max_size, batchSizer(this.#config)) : [whole];
-    const failure = await sendDividing(this.#deps.send, parts, this.#abort.signal, (failed, part) => {
-      if (this.isKept(failed)) return false;
-      if (!wait_for_result) this.#deps.onDropped(failed, part);
-      return true;
+    const { failed, kept } = await sendDividing(this.#deps.send, parts, this.#abort.signal, {
+      ...this.#deps.division,
+      isKept: (failure) => this.isKept(failure),
     });
-    if (failure && this.isKept(failure)) return this.#keep(entries, failure);
+    if (kept) return this.#keep(entries, kept);
+    if (failed.length > 0) await this.#deps.onFailed(failed, wait_for_result);
+    const failure = failed.at(-1)?.failure;
     for (const entry of entries) {
       entry.done();
       this.#release(sizeOf(entry.batch, this.#config.sizer));

@@ -5,7 +5,8 @@ import { ConsumeError } from "../kernel/errors.ts";
 import { formatId } from "../kernel/id.ts";
 import type { Signal } from "../pdata/payload.ts";
 import { Throttle } from "../telemetry/throttle.ts";
-import { isDivisible } from "./divide.ts";
+import type { DeadLetter } from "./dead-letter.ts";
+import { TooLargeError } from "./divide.ts";
 import { type AnyBatch, orAborted, type Sender } from "./sender.ts";
 import type { QueueLoad } from "./storage.ts";
 
@@ -49,7 +50,7 @@ export class SendingTelemetry {
   }
 
   /**
-   * Counts what became of each request, once, after all its retries. The outcome never comes later than an abort.
+   * Counts what the peer took of each request, after all its retries. The outcome never comes later than an abort.
    * @param isKept whether a failure leaves the batch in its queue, so that it has not failed yet
    */
   counting(next: Sender, isKept: (error: ConsumeError) => boolean): Sender {
@@ -60,9 +61,7 @@ export class SendingTelemetry {
         this.#count("sent", batch.items);
       } catch (error) {
         const failure = ConsumeError.from(error);
-        if (isDivisible(failure, batch)) this.#dividing(failure, batch);
-        else if (isKept(failure)) this.#stillWaiting(failure);
-        else this.#count("send_failed", batch.items);
+        if (isKept(failure)) this.#stillWaiting(failure);
         throw failure;
       } finally {
         this.#inFlight--;
@@ -96,13 +95,56 @@ export class SendingTelemetry {
     });
   }
 
-  #dividing(error: ConsumeError, batch: AnyBatch): void {
-    const passed = this.#throttle.pass("divided");
+  /** These items were given up for good. */
+  failed(items: number): void {
+    this.#count("send_failed", items);
+  }
+
+  /** A request is sent again in parts. */
+  dividing(error: ConsumeError, batch: AnyBatch): void {
+    const isTooLarge = error instanceof TooLargeError;
+    const passed = this.#throttle.pass(isTooLarge ? "too large" : "divided");
     if (!passed) return;
     this.#settings.logger.warn(
-      "A request is larger than the destination takes; it is sent in parts. Set send_batch_max_size of the batch processor, or raise the destination's limit (max_recv_msg_size_mib of an otlp receiver).",
+      isTooLarge
+        ? "A request is larger than the destination takes; it is sent in parts. Set send_batch_max_size of the batch processor, or raise the destination's limit (max_recv_msg_size_mib of an otlp receiver)."
+        : "The destination refuses what a request holds; it is sent in parts to find what is at fault, so that the rest arrives.",
       { error, items: batch.items, bytes: batch.bytes.length, data_type: this.#signal },
     );
+  }
+
+  /** Shows the dead letters of this signal in the metrics from the start. */
+  watchDeadLetters(): void {
+    for (const kind of ["kept", "lost"] as const) this.#deadLetters(kind, 0);
+  }
+
+  /** The destination refused for good what now lies in the dead-letter folder. */
+  keptDeadLetter({ file, items }: DeadLetter, error: ConsumeError): void {
+    this.#deadLetters("kept", items);
+    const passed = this.#throttle.pass("dead letter", items);
+    if (!passed) return;
+    this.#settings.logger.error(
+      "Exporting failed. The destination refuses data for good; it is kept as a dead letter.",
+      {
+        error,
+        kept_items: passed.weight,
+        data_type: this.#signal,
+        file,
+        ...(passed.held > 0 ? { unlogged_failures: passed.held } : {}),
+      },
+    );
+  }
+
+  /** What the destination refused could not be kept either. */
+  lostDeadLetter(error: unknown, items: number): void {
+    this.#deadLetters("lost", items);
+    const passed = this.#throttle.pass("dead letter lost", items);
+    if (passed)
+      this.#settings.logger.error("Dead letters cannot be kept.", {
+        error,
+        items: passed.weight,
+        data_type: this.#signal,
+      });
   }
 
   /** A durable batch was given up for now. */
@@ -157,6 +199,16 @@ export class SendingTelemetry {
         ...(failed.lastError ? { error: failed.lastError } : {}),
       },
     );
+  }
+
+  #deadLetters(kind: "kept" | "lost", items: number): void {
+    const help = {
+      kept: "Spans, metric points or log records that the destination refused for good and that were written to the dead-letter folder.",
+      lost: "Spans, metric points or log records that the destination refused for good and that could not be written to the dead-letter folder.",
+    }[kind];
+    this.#settings.metrics
+      .counter(`omnishim_exporter_dead_letter_${kind}_items`, help, ["exporter", "data_type"])
+      .add(items, { ...this.#labels, data_type: this.#signal });
   }
 
   #count(kind: "sent" | "send_failed" | "enqueue_failed", items: number): void {

@@ -1,6 +1,5 @@
 import { bool, duration, expected, int, oneOf, presence, section, text, withHint, z } from "../../config/schema.ts";
-import { queueSchema } from "../../sending/queue-config.ts";
-import { retrySchema } from "../../sending/retry.ts";
+import { networkKeys } from "../../sending/network.ts";
 import { authSection } from "../../transport/auth.ts";
 import { parseGrpcTarget } from "../../transport/grpc-target.ts";
 import { requestHeaders } from "../../transport/header-config.ts";
@@ -55,8 +54,7 @@ export const otlpGrpcSchema = section({
   user_agent: text(""),
   write_buffer_size: int(512 * 1024),
   read_buffer_size: int(0),
-  retry_on_failure: retrySchema,
-  sending_queue: queueSchema,
+  ...networkKeys,
 }).check((ctx) => {
   const { auth, tls, endpoint } = ctx.value;
   if (!auth || !isPlaintext(tls) || endpoint.startsWith("https://")) return;

@@ -1,6 +1,5 @@
 import { bool, duration, int, oneOf, section, text, withHint, type z } from "../../config/schema.ts";
-import { queueSchema } from "../../sending/queue-config.ts";
-import { retrySchema } from "../../sending/retry.ts";
+import { networkKeys } from "../../sending/network.ts";
 import { authSection } from "../../transport/auth.ts";
 import { compressionNames, compressionProblem } from "../../transport/compression/compress.ts";
 import { requestHeaders } from "../../transport/header-config.ts";
@@ -56,8 +55,7 @@ export const otlpHttpSchema = section({
   force_attempt_http2: bool(true),
   http2_read_idle_timeout: duration("0s"),
   http2_ping_timeout: duration("0s"),
-  retry_on_failure: retrySchema,
-  sending_queue: queueSchema,
+  ...networkKeys,
 }).check((ctx) => {
   const { endpoint, traces_endpoint, metrics_endpoint, logs_endpoint, compression, compression_params } = ctx.value;
   if (![endpoint, traces_endpoint, metrics_endpoint, logs_endpoint].some((value) => value !== ""))

@@ -1,6 +1,6 @@
 import { decodeSection } from "../../config/schema.ts";
 import type { ExporterFactory } from "../../kernel/api.ts";
-import { createExporter } from "../../sending/exporter.ts";
+import { createNetworkExporter } from "../../sending/network.ts";
 import { queueExtensions } from "../../sending/queue-config.ts";
 import { authExtensions } from "../../transport/auth.ts";
 import { otlpHttpSchema } from "./config.ts";
@@ -18,18 +18,7 @@ export const otlpHttpExporterFactory: ExporterFactory = {
     return {
       effective,
       extensions: [...queueExtensions(config.sending_queue), ...authExtensions(config.auth)],
-      create(settings) {
-        const sender = new OtlpHttpSender(config, settings);
-        return createExporter({
-          settings,
-          send: (batch, signal) => sender.send(batch, signal),
-          timeoutMs: config.timeout,
-          retry: config.retry_on_failure,
-          queue: config.sending_queue,
-          open: (host) => sender.open(host),
-          close: () => sender.close(),
-        });
-      },
+      create: (settings) => createNetworkExporter(config, settings, new OtlpHttpSender(config, settings)),
     };
   },
 };

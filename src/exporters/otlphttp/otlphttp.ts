@@ -30,8 +30,18 @@ const JSON_TYPE = "application/json";
 /** The answers that OTLP lets a client send again after. */
 const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
-/** google.rpc.Code for an HTTP status (internal/statusutil); 2 is UNKNOWN. */
-const CODES: Readonly<Record<number, number>> = { 400: 3, 401: 16, 403: 7, 404: 12, 429: 8, 502: 14, 503: 14, 504: 14 };
+/** google.rpc.Code for an HTTP status (internal/statusutil; 422 is ours); 2 is UNKNOWN. */
+const CODES: Readonly<Record<number, number>> = {
+  400: 3,
+  401: 16,
+  403: 7,
+  404: 12,
+  422: 3,
+  429: 8,
+  502: 14,
+  503: 14,
+  504: 14,
+};
 const UNKNOWN = 2;
 /** What a Collector says, with 400 where OTLP wants 413. */
 const TOO_LARGE = /request body too large/i;

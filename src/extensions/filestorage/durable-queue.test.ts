@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock, settle } from "../../../test/kit/clock.ts";
 import { CrashDisk, errno } from "../../../test/kit/crash-disk.ts";
+import { namesIn, spansNamed } from "../../../test/kit/named-spans.ts";
 import { TestHost, testSettings } from "../../../test/kit/settings.ts";
 import { decodeSection } from "../../config/schema.ts";
 import type { Component, Settings } from "../../kernel/api.ts";
 import { ConsumeError } from "../../kernel/errors.ts";
 import type { StorageExtension } from "../../kernel/storage.ts";
 import type { Traces } from "../../pdata/payload.ts";
+import { ContentError } from "../../sending/divide.ts";
 import { createExporter } from "../../sending/exporter.ts";
 import { queueSchema } from "../../sending/queue-config.ts";
 import { retrySchema } from "../../sending/retry.ts";
@@ -53,6 +55,7 @@ async function run({ send, disk = new CrashDisk(), queue = {}, retry = {} }: Run
     retry: decodeSection(retrySchema, { initial_interval: "1s", max_interval: "1s", max_elapsed_time: "3s", ...retry })
       .config,
     queue: decodeSection(queueSchema, { storage: "file_storage", ...queue }).config,
+    split: { enabled: true, max_requests: 100 },
   });
   const { traces: consumer } = exporter.consumers;
   if (!consumer) throw new Error("no consumer");
@@ -107,6 +110,35 @@ describe("an exporter whose sending_queue has a storage", () => {
     await settle();
     expect(batches).toEqual([batch]);
     expect(await second.metric("otelcol_exporter_sent_spans")).toBe(42);
+  });
+
+  it("keeps a batch until every part of it is answered, and counts once what was refused", async () => {
+    const got: string[] = [];
+    let isAway = true;
+    const send: Sender = async ({ bytes }) => {
+      const names = namesIn(bytes);
+      if (names.includes("bad")) throw new ContentError("bad span", { grpcCode: 3 });
+      if (isAway && names.includes("late")) throw away();
+      got.push(...names);
+    };
+    const first = await run({ send });
+    await first.consume(spansNamed("a", "b", "bad", "late"));
+    await first.clock.advance(2000);
+    expect(got).toEqual(["a", "b"]);
+    expect(await first.metric("otelcol_exporter_send_failed_spans")).toBe(0);
+    // Killed between the answers: all of it comes again.
+    const second = await run({ send, disk: first.disk.kill() });
+    await second.clock.advance(5000);
+    expect(await second.metric("otelcol_exporter_queue_size")).toBe(1);
+    isAway = false;
+    await second.clock.advance(10_000);
+    expect([...new Set(got)].sort()).toEqual(["a", "b", "late"]);
+    expect(got.filter((name) => name === "late")).toHaveLength(1);
+    expect(await second.metric("otelcol_exporter_send_failed_spans")).toBe(1);
+    expect(await second.metric("otelcol_exporter_queue_size")).toBe(0);
+    // Everything is answered: nothing comes again.
+    await run({ send: async () => expect.fail("sent again"), disk: second.disk.kill() });
+    await settle();
   });
 
   it("does not acknowledge what the disk refuses, and tells the sender when to come again", async () => {

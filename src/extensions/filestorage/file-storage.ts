@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import { access, constants, mkdir, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Host, Settings } from "../../kernel/api.ts";
+import { folderName } from "../../kernel/folder-name.ts";
 import { formatId } from "../../kernel/id.ts";
 import type { RecordLog, StateMap, StorageClient, StorageExtension } from "../../kernel/storage.ts";
 import type { Timer } from "../../telemetry/clock.ts";
@@ -19,8 +19,6 @@ const LARGEST_SEGMENT = 16 * MIB;
 const SMALLEST_SEGMENT = 64 * 1024;
 /** How often it looks whether the directory is still its own. */
 const WATCH_MS = 10_000;
-/** A file name may be 255 bytes long. */
-const LONGEST_NAME = 200;
 
 /**
  * Gives clients logs and maps in folders of its directory.
@@ -153,7 +151,5 @@ function refused(directory: string, error: Error): Error {
 
 /** "exporter.otlp_grpc.edge.traces": a folder name that no other client has. */
 function clientName({ kind, id, purpose }: StorageClient): string {
-  const parts = [kind, id.type, ...(id.name === "" ? [] : [id.name]), purpose];
-  const name = parts.map((part) => encodeURIComponent(part).replaceAll(".", "%2E")).join(".");
-  return name.length <= LONGEST_NAME ? name : `${kind}.${createHash("sha256").update(name).digest("hex")}`;
+  return folderName(kind, id.type, ...(id.name === "" ? [] : [id.name]), purpose);
 }
