@@ -11,6 +11,7 @@ import { fileStorageExtensionFactory } from "./extensions/filestorage/factory.ts
 import { healthCheckExtensionFactory } from "./extensions/healthcheck/factory.ts";
 import type { Factories } from "./kernel/factories.ts";
 import { batchProcessorFactory } from "./processors/batch/factory.ts";
+import { memoryLimiterProcessorFactory } from "./processors/memorylimiter/factory.ts";
 import { nopReceiverFactory } from "./receivers/nop/factory.ts";
 import { omniProxyLogReceiverFactory } from "./receivers/omniproxylog/factory.ts";
 import { otlpReceiverFactory } from "./receivers/otlp/factory.ts";
@@ -18,7 +19,7 @@ import { otlpReceiverFactory } from "./receivers/otlp/factory.ts";
 /** Every component of this build, a line each, in alphabetical order. */
 export const factories: Factories = {
   receivers: [nopReceiverFactory, omniProxyLogReceiverFactory, otlpReceiverFactory],
-  processors: [batchProcessorFactory],
+  processors: [batchProcessorFactory, memoryLimiterProcessorFactory],
   exporters: [
     debugExporterFactory,
     fileExporterFactory,
