@@ -23,6 +23,12 @@ module.exports = {
       to: { path: "^src/(receivers|processors|connectors|exporters|extensions|transport|sending|cli|omni)/" },
     },
     {
+      name: "assets-stand-alone",
+      severity: "error",
+      from: { path: "^src/assets/", pathNot: "\\.test\\.ts$" },
+      to: { path: "^src/", pathNot: "^src/assets/" },
+    },
+    {
       name: "config-imports",
       severity: "error",
       from: { path: "^src/config/" },
@@ -32,7 +38,7 @@ module.exports = {
       name: "transport-is-blind-to-pdata",
       severity: "error",
       from: { path: "^src/transport/" },
-      to: { path: "^src/", pathNot: "^src/(transport|telemetry|config)/" },
+      to: { path: "^src/", pathNot: "^src/(transport|assets|telemetry|config)/" },
     },
     {
       name: "sending-imports",

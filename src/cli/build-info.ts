@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
+import { readTextAsset } from "../assets/assets.ts";
 import type { BuildInfo } from "../kernel/api.ts";
 
-const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+const manifest = JSON.parse(readTextAsset("package.json")) as {
   readonly version: string;
   readonly engines: { readonly node: string };
 };

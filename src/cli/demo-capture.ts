@@ -1,7 +1,5 @@
 /** The bundled capture (demo/capture at the package's root) as steps that can be replayed. */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { readAsset } from "../assets/assets.ts";
 
 /** What happens next: lines appended to a log, or an OTLP request that vLLM sends. */
 export type ReplayStep =
@@ -12,8 +10,10 @@ export type ReplayStep =
 export const LOG_FILES = ["nginx_error.log", "nginx_access.log"] as const;
 export type LogFile = (typeof LOG_FILES)[number];
 
-/** The capture of this package. */
-export const CAPTURE_FOLDER = fileURLToPath(new URL("../../demo/capture/", import.meta.url));
+/** One file of a capture, by its path in the capture's folder. @throws when it is not there */
+export type CaptureReader = (path: string) => Buffer;
+
+const bundled: CaptureReader = (path) => readAsset(`demo/capture/${path}`);
 
 /** Lines appended in one step at most. */
 const LINES_A_STEP = 8;
@@ -23,23 +23,17 @@ interface Event {
   readonly step: ReplayStep;
 }
 
-/** The steps in the order in which they really happened. @throws when the folder is not there or not whole. */
-export async function readCapture(folder: string = CAPTURE_FOLDER): Promise<ReplayStep[]> {
-  const logs: Event[][] = [];
-  for (const file of LOG_FILES) logs.push(logEvents(file, await readFile(join(folder, file))));
-  const meta = await readFile(join(folder, "otlp/meta.jsonl"), "utf8");
-  const spans = await Promise.all(
-    meta
-      .split("\n")
-      .filter((line) => line !== "")
-      .map(async (line): Promise<Event> => {
-        const { file, received_unix } = JSON.parse(line) as { file: string; received_unix: number };
-        return {
-          unixSeconds: received_unix,
-          step: { kind: "spans", bytes: await readFile(join(folder, "otlp", file)) },
-        };
-      }),
-  );
+/** The steps in the order in which they really happened. @throws when a file is not there */
+export function readCapture(read: CaptureReader = bundled): ReplayStep[] {
+  const logs = LOG_FILES.map((file) => logEvents(file, read(file)));
+  const meta = read("otlp/meta.jsonl").toString("utf8");
+  const spans = meta
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line): Event => {
+      const { file, received_unix } = JSON.parse(line) as { file: string; received_unix: number };
+      return { unixSeconds: received_unix, step: { kind: "spans", bytes: read(`otlp/${file}`) } };
+    });
   // A stable sort: what happened in one second stays in the order of its file.
   return [...logs.flat(), ...spans].sort((a, b) => a.unixSeconds - b.unixSeconds).map(({ step }) => step);
 }

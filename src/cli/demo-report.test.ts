@@ -5,18 +5,18 @@ import { readCapture } from "./demo-capture.ts";
 import { describeCensus, takeCensus } from "./demo-report.ts";
 
 /** vLLM's spans as they come, under no request. */
-async function captured(): Promise<ResourceSpans[]> {
-  return (await readCapture()).flatMap((step) => (step.kind === "spans" ? decodeTraces(step.bytes) : []));
+function captured(): ResourceSpans[] {
+  return readCapture().flatMap((step) => (step.kind === "spans" ? decodeTraces(step.bytes) : []));
 }
 
 describe("takeCensus", () => {
-  it("takeCensus counts vLLM's spans as unmerged when no request's root is there", async () => {
-    const census = takeCensus(await captured());
+  it("takeCensus counts vLLM's spans as unmerged when no request's root is there", () => {
+    const census = takeCensus(captured());
     expect(census).toEqual({ requests: 0, outcomes: [], complete: 0, gaps: [], merged: 0, unmerged: 13 });
   });
 
-  it("takeCensus tells merged spans from unmerged ones and names what a request lacks", async () => {
-    const [resource] = await captured();
+  it("takeCensus tells merged spans from unmerged ones and names what a request lacks", () => {
+    const [resource] = captured();
     const [scope] = resource?.scopeSpans ?? [];
     const [first, second] = scope?.spans ?? [];
     if (!resource || !scope || !first || !second) throw new Error("the capture has no spans");

@@ -39,7 +39,7 @@ export interface DemoOptions {
 export async function demo(options: DemoOptions, edge: Edge): Promise<number> {
   const port = /^\d{1,5}$/.test(options.port) ? Number(options.port) : Number.NaN;
   if (!(port <= 65_535)) throw new CommandError(`invalid --port "${options.port}": write a number from 0 to 65535`);
-  const steps = await readCapture();
+  const steps = readCapture();
   const folder = await mkdtemp(join(tmpdir(), "omnishim-demo-"));
   // The program's timers keep no process alive; while it stops, nothing else does.
   const alive = setInterval(() => {}, 2 ** 30);
