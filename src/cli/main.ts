@@ -9,6 +9,7 @@ import { CommandError, type Edge } from "./edge.ts";
 import { addExplain } from "./explain.ts";
 import { addConfigOptions, allOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
 import type { PrintOptions } from "./print-config.ts";
+import { addReport } from "./report.ts";
 import type { RunOptions } from "./run.ts";
 import { addStats } from "./stats.ts";
 
@@ -103,6 +104,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
   addConvert(program, edge, setCode);
   addStats(program, edge, setCode);
   addExplain(program, edge, setCode);
+  addReport(program, edge, setCode);
   return program;
 }
 

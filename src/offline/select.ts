@@ -43,11 +43,14 @@ export class Top<T> {
     this.#count = count;
   }
 
+  /** Whether `add` would keep an item of this value. */
+  takes(value: number): boolean {
+    return this.#kept.length < this.#count || value > (this.#kept[0]?.value ?? Number.POSITIVE_INFINITY);
+  }
+
   add(item: T, value: number): void {
-    if (this.#kept.length === this.#count) {
-      if (value <= (this.#kept[0]?.value ?? Number.POSITIVE_INFINITY)) return;
-      this.#kept.shift();
-    }
+    if (!this.takes(value)) return;
+    if (this.#kept.length === this.#count) this.#kept.shift();
     let at = this.#kept.length;
     while (at > 0 && (this.#kept[at - 1] as { value: number }).value > value) at--;
     this.#kept.splice(at, 0, { value, item });

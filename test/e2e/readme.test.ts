@@ -142,6 +142,17 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   [`${OFFLINE} stats demo/capture --operation "D running" --csv`]: offline((output) => {
     expect(output).toMatch(/^operation,count,avg_ms,.*\n.*,8,[\s\S]*^Longest of D running$/m);
   }),
+  [`${OFFLINE} report demo/capture report.html`]: offline((output, read) => {
+    expect(output).toContain("report.html: 8 requests in 8 traces");
+    expect(read("report.html")).toMatch(/^<!DOCTYPE html>[\s\S]*<\/html>\n$/);
+  }),
+  [`${OFFLINE} report demo/capture report.html --otlp demo/capture/otlp/0012.pb demo/capture/otlp/0013.pb demo/capture/otlp/0014.pb --top 5 --by ttft`]:
+    offline((_, read) => {
+      expect(read("report.html")).toContain("The 5 requests with the largest TTFT.");
+    }),
+  [`${OFFLINE} report demo/capture --json`]: offline((output) => {
+    expect(JSON.parse(output)).toMatchObject({ statistics: { requests: { seen: 8 } } });
+  }),
   [`${OFFLINE} explain 3da2bf8a-b1b4-4411-99ca-dbc0a8d17c05 demo/capture`]: offline((output) => {
     for (const heading of ["Why", "Missing", "Time", "Lines (36)"]) expect(output).toContain(`\n${heading}`);
   }),
