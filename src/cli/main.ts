@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { closest } from "../config/suggest.ts";
 import { buildInfo } from "./build-info.ts";
+import { addCollect } from "./collect.ts";
 import { addConvert } from "./convert.ts";
 import type { DemoOptions } from "./demo.ts";
 import { addDoctor } from "./doctor.ts";
@@ -105,6 +106,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
   addStats(program, edge, setCode);
   addExplain(program, edge, setCode);
   addReport(program, edge, setCode);
+  addCollect(program, edge, setCode);
   return program;
 }
 

@@ -17,13 +17,20 @@ const SIGNAL_CODES: Readonly<Record<string, number>> = { SIGINT: 130, SIGTERM: 1
 /** Between two looks of the progress line. */
 const REDRAW_MS = 200;
 
-/** Runs an offline command. @returns the exit code @throws CommandError for a Problem that ends with EXIT.failed */
-export async function offline(edge: Edge, run: () => Promise<number>): Promise<number> {
+/**
+ * Runs an offline command; `interrupted` is said when a signal ends it.
+ * @returns the exit code @throws CommandError for a Problem that ends with EXIT.failed
+ */
+export async function offline(
+  edge: Edge,
+  run: () => Promise<number>,
+  interrupted = "Interrupted: nothing was written",
+): Promise<number> {
   try {
     return await run();
   } catch (error) {
     if (error instanceof StopSignal) {
-      edge.stderr.write("Interrupted: nothing was written\n");
+      edge.stderr.write(`${interrupted}\n`);
       return SIGNAL_CODES[error.name] ?? EXIT.failed;
     }
     if (!(error instanceof Problem)) throw error;

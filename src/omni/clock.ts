@@ -113,15 +113,40 @@ export function isUnix(stampUs: number): boolean {
   return stampUs >= UNIX_FROM_US;
 }
 
+/** How far each host's clock is ahead of true time, by host; measured elsewhere, such as by chrony. */
+export type HostClocks = ReadonlyMap<string, ClockEstimate>;
+
+/** How far the clock of `host` is ahead of that of `reference`; undefined when either is not known. */
+export function offsetBetween(clocks: HostClocks, host: string, reference: string): ClockEstimate | undefined {
+  if (host === reference) return undefined;
+  const known = clocks.get(host);
+  const other = clocks.get(reference);
+  return (
+    known &&
+    other && {
+      offsetUs: known.offsetUs - other.offsetUs,
+      uncertaintyUs: known.uncertaintyUs + other.uncertaintyUs,
+    }
+  );
+}
+
 /**
  * How far a vLLM host's clock is ahead of the proxy's: prefill and decode spans lie inside their running interval, so
- * each joined span bounds it from both sides. A window of spans, so that drift is followed.
+ * each joined span bounds it from both sides. A window of spans, so that drift is followed. What was measured elsewhere
+ * narrows that where both agree, gives way where they do not, and serves alone where there are no bounds.
  */
 export class InstanceClock {
   readonly #low: number[] = [];
   readonly #high: number[] = [];
   #next = 0;
+  #prior: ClockEstimate | undefined;
   #known: ClockEstimate | undefined;
+
+  /** What was measured elsewhere. */
+  expect(prior: ClockEstimate): void {
+    this.#prior = prior;
+    this.#known = this.#judge();
+  }
 
   /** A span of the instance, and the proxy's interval around it; all unix microseconds. */
   add(spanStart: number, spanEnd: number, from: number, to: number): void {
@@ -131,15 +156,21 @@ export class InstanceClock {
     this.#known = this.#judge();
   }
 
-  /** The offset in microseconds (instance minus proxy) and how well it is known; undefined when the bounds contradict each other. */
+  /** The offset in microseconds (instance minus proxy) and how well it is known; undefined where nothing tells, or bounds contradict each other. */
   estimate(): ClockEstimate | undefined {
     return this.#known;
   }
 
   #judge(): ClockEstimate | undefined {
-    const low = Math.max(...this.#low);
-    const high = Math.min(...this.#high);
-    if (low > high) return undefined;
+    let low = Math.max(...this.#low);
+    let high = Math.min(...this.#high);
+    const prior = this.#prior;
+    if (this.#low.length === 0 || low > high) return prior;
+    if (prior) {
+      const narrowLow = Math.max(low, prior.offsetUs - prior.uncertaintyUs);
+      const narrowHigh = Math.min(high, prior.offsetUs + prior.uncertaintyUs);
+      if (narrowLow <= narrowHigh) [low, high] = [narrowLow, narrowHigh];
+    }
     return { offsetUs: Math.round((low + high) / 2), uncertaintyUs: Math.ceil((high - low) / 2) };
   }
 

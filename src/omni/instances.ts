@@ -1,5 +1,5 @@
 /** The clocks of the vLLM instances, as far as their spans tell. */
-import { type ClockEstimate, InstanceClock } from "./clock.ts";
+import { type ClockEstimate, type HostClocks, InstanceClock, offsetBetween } from "./clock.ts";
 import type { SpanFacts } from "./span-scan.ts";
 
 /** Instances that are kept; the one that was new longest ago is forgotten first. */
@@ -8,9 +8,12 @@ const MOST_INSTANCES = 1000;
 export class Instances {
   readonly #clocks = new Map<string, InstanceClock>();
   readonly #mode: "annotate" | "correct" | "off";
+  readonly #hosts: HostClocks;
 
-  constructor(mode: "annotate" | "correct" | "off") {
+  /** `hosts`: what was measured elsewhere. */
+  constructor(mode: "annotate" | "correct" | "off", hosts: HostClocks) {
     this.#mode = mode;
+    this.#hosts = hosts;
   }
 
   /** What is certain of the instance's offset to the proxy's clock, microseconds; 0 when nothing is. */
@@ -18,20 +21,28 @@ export class Instances {
     return this.#clocks.get(instanceOf(facts))?.certainUs() ?? 0;
   }
 
-  /** Takes a joined span and the proxy's interval around it. @returns the instance's name and offset as now known */
+  /**
+   * Takes a joined span and the proxy's interval around it; `route` says where the proxy is and where it sent the request
+   * to. @returns the instance's name and offset as now known
+   */
   watch(
     facts: SpanFacts,
     interval: { from: number; to: number },
+    route: { readonly proxy: string; readonly upstream: string },
   ): { name: string; estimate: ClockEstimate } | undefined {
     const name = instanceOf(facts);
-    if (name === "" || interval.to === Number.POSITIVE_INFINITY) return undefined;
+    if (name === "") return undefined;
+    const prior = this.#hosts.size > 0 ? offsetBetween(this.#hosts, hostOf(route.upstream), route.proxy) : undefined;
+    const bounded = interval.to !== Number.POSITIVE_INFINITY;
+    if (!bounded && !prior) return undefined;
     let clock = this.#clocks.get(name);
     if (!clock) {
       clock = new InstanceClock();
       this.#clocks.set(name, clock);
       if (this.#clocks.size > MOST_INSTANCES) this.#clocks.delete(this.#clocks.keys().next().value as string);
     }
-    clock.add(facts.startUs, facts.endUs, interval.from, interval.to);
+    if (bounded) clock.add(facts.startUs, facts.endUs, interval.from, interval.to);
+    if (prior) clock.expect(prior);
     const estimate = clock.estimate();
     return estimate && { name, estimate };
   }
@@ -58,4 +69,10 @@ export class Instances {
 function instanceOf(facts: SpanFacts): string {
   const { attributes } = facts.resource;
   return attributes.get("service.instance.id") ?? attributes.get("service.name") ?? "";
+}
+
+/** "10.0.0.2:8100" -> "10.0.0.2", "[fd00::2]:8100" -> "fd00::2". */
+function hostOf(address: string): string {
+  const found = /^(?:\[(.+)\]|([^:]*))(?::\d+)?$/.exec(address);
+  return found?.[1] ?? found?.[2] ?? address;
 }

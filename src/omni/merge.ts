@@ -7,7 +7,7 @@
  */
 import { D_RUNNING, D_RUNNING_SPAN, END, P_RUNNING, P_RUNNING_SPAN, ROOT_SPAN, type Role } from "./actions.ts";
 import { Bottlenecks } from "./bottleneck.ts";
-import type { ClockEstimate } from "./clock.ts";
+import type { ClockEstimate, HostClocks } from "./clock.ts";
 import { type Figures, figuresOf, phasesOf } from "./derive.ts";
 import { EngineLog } from "./engine-log.ts";
 import { Guesses } from "./guesses.ts";
@@ -41,6 +41,8 @@ export interface MergeSettings {
   readonly rememberCount: number;
   readonly clockSkew: "annotate" | "correct" | "off";
   readonly unsampled: "emit" | "drop";
+  /** What is known of the hosts' clocks besides what spans tell; hosts as logs and upstream addresses name them. */
+  readonly hostClocks?: HostClocks;
 }
 
 export type UnmergedCause = "no_request_id" | "unknown_request" | "ambiguous" | "role_unknown";
@@ -136,7 +138,7 @@ export class Merge implements LogEvents {
     this.#engine = new EngineLog(settings.maxRequests, settings.requestTimeoutMs);
     this.#remembered = new RememberedRequests(settings.rememberCount);
     this.#guesses = new Guesses(settings.rememberMs);
-    this.#instances = new Instances(settings.clockSkew);
+    this.#instances = new Instances(settings.clockSkew, settings.hostClocks ?? new Map());
     this.#known = { live: (key) => this.#table.byId(key), remembered: (key) => this.#remembered.byId(key) };
   }
 
@@ -530,7 +532,8 @@ export class Merge implements LogEvents {
     if (role === undefined && facts.fromVllm) this.#observer.unmerged("role_unknown", 1, facts);
     if (facts.fromVllm) {
       const interval = isRole(under) ? request.running(under) : undefined;
-      const clock = interval && this.#instances.watch(facts, interval);
+      const upstream = under === "prefill" ? request.prefillAddress : request.decodeAddress;
+      const clock = interval && this.#instances.watch(facts, interval, { proxy: request.host, upstream });
       if (clock) this.#observer.instanceClock(clock.name, clock.estimate);
       request.addJoined({
         spanId: facts.spanId,
