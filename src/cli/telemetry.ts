@@ -2,12 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, openSync, writeSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { parseListenAddress } from "../config/listen-address.ts";
 import { metricsAddresses, resourceAttributes, type TelemetryConfig } from "../config/telemetry.ts";
 import type { BuildInfo } from "../kernel/api.ts";
 import { createLogger, type Logger } from "../telemetry/logger.ts";
 import type { MetricsRegistry } from "../telemetry/metrics.ts";
 import { createMetricsServer } from "../telemetry/server.ts";
-import { listen, parseListenAddress } from "../transport/listen.ts";
+import { listen } from "../transport/listen.ts";
 import { CommandError, type Edge } from "./edge.ts";
 
 /** An open log. */

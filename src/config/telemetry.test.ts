@@ -52,6 +52,15 @@ describe("telemetrySchema", () => {
     expect(wrong).toThrow(ConfigErrors);
     expect(wrong).toThrow(/unrecognized level: number 5[\s\S]*unknown metrics level "most"/);
   });
+
+  it.each(["x", "localhost", "http://localhost:8888", "localhost:88888"])(
+    "refuses %j as the address of the metrics page",
+    (address) => {
+      expect(() => decode({ metrics: { address } })).toThrow(
+        /^metrics::address: address .*for example "localhost:8888"/,
+      );
+    },
+  );
 });
 
 describe("metricsAddresses", () => {

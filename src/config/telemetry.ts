@@ -1,5 +1,6 @@
 /** The `service::telemetry` section: the Collector's keys, of which some are accepted without effect (docs: README). */
-import { bool, duration, int, level, oneOf, presence, section, text, texts, z } from "./schema.ts";
+import { parseListenAddress } from "./listen-address.ts";
+import { bool, duration, int, level, oneOf, presence, section, text, texts, withHint, z } from "./schema.ts";
 
 const logLevels = ["debug", "info", "warn", "error"] as const;
 const metricLevels = ["none", "basic", "normal", "detailed"] as const;
@@ -48,7 +49,14 @@ export const telemetrySchema = section({
   }),
   metrics: section({
     level: level(metricLevels, "normal", "unknown metrics level"),
-    address: text().optional(),
+    address: text()
+      .check((ctx) => {
+        const parsed = parseListenAddress(ctx.value);
+        if (typeof parsed !== "string") return;
+        const message = withHint(parsed, 'for example "localhost:8888" or ":8888"');
+        ctx.issues.push({ code: "custom", input: ctx.value, message });
+      })
+      .optional(),
     readers: z.array(reader).prefault([{ pull: { exporter: { prometheus: {} } } }]),
     views: ignored(),
   }),

@@ -17,6 +17,8 @@ interface Draft {
   readonly service: ServiceConfig | undefined;
   /** Pipelines are missing in `service` because they could not be decoded: what is said about all of them is not known. */
   readonly lacksPipelines: boolean;
+  /** Types of extension that this build has. */
+  readonly extensionTypes: readonly string[];
   readonly found: ProblemList;
 }
 
@@ -100,16 +102,28 @@ function isWritten(top: MapNode, sectionName: string, id: string): boolean {
   return node?.kind === "map" && [...node.entries.keys()].some((written) => written.trim() === id);
 }
 
-function checkExtensions({ components, found, top }: Draft, service: ServiceConfig): void {
+function checkExtensions(draft: Draft, service: ServiceConfig): void {
+  const { components, found, top } = draft;
   for (const [index, written] of service.extensions.entries()) {
     const id = written.trim();
     const place = { place: ["service", "extensions", String(index)] };
     if (!components.extensions.has(id) && !isWritten(top, "extensions", id))
       found.add(["service", "extensions"], `references extension "${id}" which is not configured`, {
         ...place,
-        ...near(id, [...components.extensions.keys()]),
+        hint: missingExtensionHint(id, draft),
       });
   }
+}
+
+function missingExtensionHint(id: string, { components, extensionTypes }: Draft): string {
+  const configured = closest(id, [...components.extensions.keys()]);
+  if (configured) return `did you mean \`${configured}\`?`;
+  const [type = "", ...name] = id.split("/");
+  if (extensionTypes.includes(type)) return `add \`${id}:\` under extensions`;
+  const known = closest(type, extensionTypes);
+  if (!known) return `extensions of this build: ${extensionTypes.join(", ")}`;
+  const meant = [known, ...name].join("/");
+  return `did you mean \`${meant}\`? It also needs \`${meant}:\` under extensions`;
 }
 
 function checkPipelineId(id: string, found: ProblemList): Signal | undefined {

@@ -117,8 +117,8 @@ service:
 `),
     ).toEqual([
       '3:37 exporters::out/b::storage: references extension "nowhere" which is not configured',
-      '5:16 service::extensions: references extension "extt" which is not configured',
-      '5:22 service::extensions: references extension "ext" which is not configured',
+      '5:16 service::extensions: references extension "extt" which is not configured (did you mean `ext`? It also needs `ext:` under extensions)',
+      '5:22 service::extensions: references extension "ext" which is not configured (add `ext:` under extensions)',
       '8:19 service::pipelines::traces: references receiver "inn" which is not configured (did you mean `in`?)',
       '9:26 service::pipelines::traces: references processor "nope" which is not configured',
       '9:32 service::pipelines::traces: references processor "pass" multiple times',

@@ -60,6 +60,7 @@ export function makePlan(
   const checked = checkPlan({
     top,
     components,
+    extensionTypes: factories.extensions.map(({ type }) => type),
     service: service?.config,
     lacksPipelines: service?.lacksPipelines ?? false,
     found,

@@ -1,6 +1,8 @@
 /** The `endpoint` and `transport` keys of everything that listens (confignet.AddrConfig). */
+
+import { listenTransports, parseListenAddress } from "../config/listen-address.ts";
 import { expected, oneOf, withHint, z } from "../config/schema.ts";
-import { defaultEndpoint, listenTransports, parseListenAddress } from "./listen.ts";
+import { defaultEndpoint } from "./listen.ts";
 
 /** `transport`: tcp unless given. */
 export const listenTransport = () => oneOf(listenTransports, "tcp");

@@ -3,19 +3,11 @@ import { lstat, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server, connect as tcpConnect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { formatListenAddress, type ListenAddress, parseListenAddress } from "../config/listen-address.ts";
 import { decodeSection, section } from "../config/schema.ts";
 import { describeHolder, findHolder, listeningInodes } from "./holder.ts";
-import {
-  defaultEndpoint,
-  formatListenAddress,
-  type ListenAddress,
-  ListenError,
-  listen,
-  listenHostProblem,
-  parseListenAddress,
-  reachOf,
-} from "./listen.ts";
+import { defaultEndpoint, LISTEN_HOST_VARIABLE, ListenError, listen, listenHostProblem, reachOf } from "./listen.ts";
 import { listenEndpoint, listenTransport } from "./listen-config.ts";
 
 const KEY = "receivers::otlp::protocols::grpc::endpoint";
@@ -131,11 +123,23 @@ describe("listen", () => {
 
   it("fails readably when the host is unknown or not of this machine", async () => {
     await expect(listen(server(), { kind: "tcp", host: "no-such-host.invalid", port: 0 }, KEY)).rejects.toThrow(
-      `listen tcp: lookup no-such-host.invalid: no such host; change ${KEY}`,
+      `listen tcp: lookup no-such-host.invalid: no such host; change the host of ${KEY}`,
     );
     await expect(listen(server(), { kind: "tcp", host: "192.0.2.1", port: 4317 }, KEY)).rejects.toThrow(
       "listen tcp 192.0.2.1:4317: bind: cannot assign requested address; this machine has no such address",
     );
+  });
+
+  it("blames OMNISHIM_LISTEN_HOST when the host is the one that it names", async () => {
+    vi.stubEnv(LISTEN_HOST_VARIABLE, "no-such-host.invalid");
+    try {
+      const listening = listen(server(), { kind: "tcp", host: "no-such-host.invalid", port: 0 }, KEY);
+      await expect(listening).rejects.toThrow(
+        `no such host; the host is that of the environment variable OMNISHIM_LISTEN_HOST; change that, or give ${KEY} a host of its own`,
+      );
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it("replaces a socket file only when nobody listens on it", async () => {

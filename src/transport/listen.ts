@@ -1,20 +1,11 @@
 /**
- * Listening addresses: how the file writes them, where they bind, who can reach them, and an error that a person can
- * act on when they cannot be bound. Behaviour follows Go's net.Listen, which the Collector uses.
+ * Where listening addresses bind, who can reach them, and an error that a person can act on when they cannot be bound. Behaviour follows Go's net.Listen, which the Collector uses.
  */
 import { lookup } from "node:dns/promises";
 import { lstat, unlink } from "node:fs/promises";
 import { type AddressInfo, connect, isIP, isIPv6, type Server } from "node:net";
+import { formatListenAddress, type ListenAddress, type ListenTransport } from "../config/listen-address.ts";
 import { describeHolder, findHolder } from "./holder.ts";
-
-/** Where a server listens: `host` as written ("" and wildcards mean every interface), or the path of a Unix socket ("@name" is a Linux abstract one). */
-export type ListenAddress =
-  | { readonly kind: "tcp"; readonly host: string; readonly port: number }
-  | { readonly kind: "unix"; readonly path: string };
-
-/** confignet's transports that a stream server can have. */
-export const listenTransports = ["tcp", "tcp4", "tcp6", "unix"] as const;
-export type ListenTransport = (typeof listenTransports)[number];
 
 /** The variable that moves servers without an `endpoint` in the file off localhost; a container image sets it to 0.0.0.0. */
 export const LISTEN_HOST_VARIABLE = "OMNISHIM_LISTEN_HOST";
@@ -24,51 +15,19 @@ export const LISTEN_HOST_VARIABLE = "OMNISHIM_LISTEN_HOST";
  * OMNISHIM_LISTEN_HOST. An endpoint in the file always wins.
  */
 export function defaultEndpoint(port: number, env: Readonly<Record<string, string | undefined>> = process.env): string {
-  const host = env[LISTEN_HOST_VARIABLE]?.trim() || "localhost";
-  return formatListenAddress({ kind: "tcp", host: host.replace(/^\[(.*)\]$/, "$1"), port });
+  return formatListenAddress({ kind: "tcp", host: listenHost(env) ?? "localhost", port });
+}
+
+/** The host of the variable without brackets; undefined when it is not set. */
+function listenHost(env: Readonly<Record<string, string | undefined>>): string | undefined {
+  return env[LISTEN_HOST_VARIABLE]?.trim().replace(/^\[(.*)\]$/, "$1") || undefined;
 }
 
 /** What is wrong with OMNISHIM_LISTEN_HOST; undefined when nothing is. */
 export function listenHostProblem(env: Readonly<Record<string, string | undefined>>): string | undefined {
   const host = env[LISTEN_HOST_VARIABLE]?.trim() || "localhost";
-  if (isIPv6(host.replace(/^\[(.*)\]$/, "$1")) || /^[^\s:/[\]]+$/.test(host)) return undefined;
+  if (isIPv6(listenHost(env) ?? "") || /^[^\s:/[\]]+$/.test(host)) return undefined;
   return `environment variable ${LISTEN_HOST_VARIABLE}: ${JSON.stringify(host)} is not a host: write an address or a name without a port, such as 0.0.0.0, localhost or ::1`;
-}
-
-/**
- * Reads "localhost:4317", "0.0.0.0:4318", ":8888", "[::1]:4317", "unix:///path" (or a path with transport "unix").
- * @returns the address, or a string that says what is wrong and what was wanted.
- */
-export function parseListenAddress(endpoint: string, transport: ListenTransport = "tcp"): ListenAddress | string {
-  const text = endpoint.trim();
-  if (transport === "unix" || text.startsWith("unix:")) {
-    const path = text.replace(/^unix:(?:\/\/)?/, "");
-    if (path === "" || path === "@") return `address ${JSON.stringify(endpoint)}: missing the path of the Unix socket`;
-    // sun_path holds 108 bytes, the last one a NUL.
-    if (Buffer.byteLength(path) > 107)
-      return `address ${JSON.stringify(endpoint)}: a Unix socket path has at most 107 bytes`;
-    return { kind: "unix", path };
-  }
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
-    return `address ${endpoint}: a server's endpoint is host:port without "${text.slice(0, text.indexOf("://") + 3)}"`;
-  const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):([^:]*)$/.exec(text);
-  if (!match) {
-    const problem = /^(?:\[[^\]]*\]|[^:]*)$/.test(text) ? "missing port in address" : "too many colons in address";
-    return `address ${endpoint}: ${problem}; write host:port, with an IPv6 host in brackets ("[::1]:4317")`;
-  }
-  const [, bracketed, plain, portText = ""] = match;
-  const host = bracketed ?? plain ?? "";
-  if (bracketed !== undefined && !isIPv6(bracketed))
-    return `address ${endpoint}: [${bracketed}] is not an IPv6 address`;
-  if (!/^\d{1,5}$/.test(portText) || Number(portText) > 65_535)
-    return `address ${endpoint}: invalid port ${JSON.stringify(portText)}, expected 0 to 65535`;
-  return { kind: "tcp", host, port: Number(portText) };
-}
-
-/** "localhost:4317", "[::1]:4317", ":8888" or "unix:/path". */
-export function formatListenAddress(address: ListenAddress): string {
-  if (address.kind === "unix") return `unix:${address.path}`;
-  return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
 /** A bound server. */
@@ -140,9 +99,20 @@ async function resolve(address: TcpAddress, key: string, transport: ListenTransp
   const found = await lookup(host, { all: true, family }).catch((error: NodeJS.ErrnoException) => {
     // A machine without /etc/hosts has a loopback address all the same (RFC 6761, section 6.3).
     if (host === "localhost" && family !== 6) return [{ address: "127.0.0.1", family: 4 }];
-    throw new ListenError(`listen tcp: lookup ${host}: no such host; change ${key}`, error.code ?? "ENOTFOUND", error);
+    throw new ListenError(
+      `listen tcp: lookup ${host}: no such host; ${hostAdvice(host, key)}`,
+      error.code ?? "ENOTFOUND",
+      error,
+    );
   });
   return (found.find((entry) => entry.family === 4) ?? found[0])?.address ?? host;
+}
+
+/** Whether the file or the environment has named a host cannot be told from the host alone; when both may have, both are named. */
+function hostAdvice(host: string, key: string): string {
+  return host === listenHost(process.env)
+    ? `the host is that of the environment variable ${LISTEN_HOST_VARIABLE}; change that, or give ${key} a host of its own`
+    : `change the host of ${key}`;
 }
 
 /** Who can reach a bound IP address, as a sentence. */
@@ -178,7 +148,11 @@ async function tcpError(address: TcpAddress, key: string, error: unknown): Promi
       error,
     );
   if (code === "EADDRNOTAVAIL")
-    return new ListenError(`${problem}; this machine has no such address; change the host of ${key}`, code, error);
+    return new ListenError(
+      `${problem}; this machine has no such address; ${hostAdvice(address.host, key)}`,
+      code,
+      error,
+    );
   return new ListenError(`${problem}; change ${key}`, code, error);
 }
 

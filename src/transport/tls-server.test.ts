@@ -61,7 +61,7 @@ async function startGrpc(tls: object, { clock = systemClock }: Around = {}): Pro
     address: { kind: "tcp", host: "127.0.0.1", port: 0 },
     key: "endpoint",
     methods: new Map([["/pkg.Echo/Echo", { handle: (message: Uint8Array) => message }]]),
-    httpHint: "OTLP/HTTP is on localhost:4318",
+    httpHint: () => "OTLP/HTTP is on localhost:4318",
     clock,
     logger,
   });
@@ -79,7 +79,7 @@ async function startHttp(tls: object): Promise<Started> {
     handle: (exchange) => {
       void exchange.readBody().then((body) => exchange.respond(200, "text/plain", body));
     },
-    grpcHint: "OTLP/gRPC is on localhost:4317",
+    grpcHint: () => "OTLP/gRPC is on localhost:4317",
     clock: systemClock,
     logger,
   });

@@ -1,11 +1,12 @@
 /** The addresses that a configuration binds: tried, and whose they are when they are taken. */
 import { lookup } from "node:dns/promises";
 import { createServer } from "node:net";
+import { type ListenAddress, parseListenAddress } from "../../config/listen-address.ts";
 import { type ConfigNode, DELIMITER, nodeAt } from "../../config/node.ts";
 import { metricsAddresses } from "../../config/telemetry.ts";
 import type { Plan } from "../../kernel/plan.ts";
 import { findHolder } from "../../transport/holder.ts";
-import { type ListenAddress, ListenError, listen, parseListenAddress } from "../../transport/listen.ts";
+import { ListenError, listen } from "../../transport/listen.ts";
 import type { PortFacts } from "../facts.ts";
 import { writtenAs } from "./exporter.ts";
 import { isProgram } from "./running.ts";

@@ -1,10 +1,10 @@
 /** The omnishim that runs, if one does: its metrics page, and which process holds a port. */
 import { readFile, readlink, realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { parseListenAddress } from "../../config/listen-address.ts";
 import { metricsAddresses } from "../../config/telemetry.ts";
 import type { Plan } from "../../kernel/plan.ts";
 import { findHolder } from "../../transport/holder.ts";
-import { parseListenAddress } from "../../transport/listen.ts";
 import type { RunningFacts } from "../facts.ts";
 import { parseSamples } from "../samples.ts";
 

@@ -1,4 +1,4 @@
-import { bool, duration, int, oneOf, section, text, withHint, type z } from "../../config/schema.ts";
+import { bool, duration, expected, int, oneOf, section, withHint, z } from "../../config/schema.ts";
 import { networkKeys } from "../../sending/network.ts";
 import { authSection } from "../../transport/auth.ts";
 import { compressionNames, compressionProblem } from "../../transport/compression/compress.ts";
@@ -12,16 +12,27 @@ const compression = oneOf(compressionNames, "gzip").check((ctx) => {
   ctx.issues.push({ code: "custom", input: ctx.value, message: withHint(problem, hint) });
 });
 
-/** "" or a URL of http or https. */
+/** "" or a URL of http or https; a password in it is hidden when the configuration is printed. */
 const url = (example: string) =>
-  text("").check((ctx) => {
-    if (ctx.value === "" || isHttpUrl(ctx.value)) return;
-    ctx.issues.push({
-      code: "custom",
-      input: ctx.value,
-      message: withHint(`must be a valid URL with http:// or https://, got ${JSON.stringify(ctx.value)}`, example),
-    });
-  });
+  z
+    .codec(
+      z.string({ error: (issue) => expected("string", issue.input) }),
+      z.string().check((ctx) => {
+        if (ctx.value === "" || isHttpUrl(ctx.value)) return;
+        const got = JSON.stringify(withoutPassword(ctx.value));
+        ctx.issues.push({
+          code: "custom",
+          input: ctx.value,
+          message: withHint(`must be a valid URL with http:// or https://, got ${got}`, example),
+        });
+      }),
+      { decode: (value) => value, encode: withoutPassword },
+    )
+    .prefault("");
+
+function withoutPassword(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/?#:]*:)[^/?#]*@/i, "$1[REDACTED]@");
+}
 
 function isHttpUrl(value: string): boolean {
   return /^https?:\/\//i.test(value) && URL.canParse(value);

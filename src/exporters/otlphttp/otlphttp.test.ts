@@ -411,6 +411,22 @@ describe("OtlpHttpSender with a name and a password in its URL", () => {
     expect(peer.seen[0]?.url).toBe("/v1/traces");
   });
 
+  it.each([
+    ["https://user:hunter2@gateway:4318/otlp", "https://user:[REDACTED]@gateway:4318/otlp"],
+    ["https://user:a@b:c@gateway", "https://user:[REDACTED]@gateway"],
+    ["https://gateway/a:b@c", "https://gateway/a:b@c"],
+    ["http://user@gateway", "http://user@gateway"],
+  ])("prints %s as %s in print-config, and sends to it as it is", (endpoint, printed) => {
+    const { effective, config } = decodeSection(otlpHttpSchema, { endpoint, proxy_url: endpoint });
+    expect(effective).toMatchObject({ endpoint: printed, proxy_url: printed });
+    expect(config.endpoint).toBe(endpoint);
+  });
+
+  it("does not repeat the password of an endpoint that is no URL", () => {
+    const wrong = (): unknown => decodeSection(otlpHttpSchema, { endpoint: "https://user:hunter2@gate way" });
+    expect(wrong).toThrow('got "https://user:[REDACTED]@gate way"');
+  });
+
   it("leaves a configured Authorization header as it is", async () => {
     const peer = await backend();
     const sender = await senderTo(withUser(peer.url, "user:pass"), { headers: { Authorization: "Bearer token" } });

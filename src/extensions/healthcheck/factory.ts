@@ -1,6 +1,6 @@
+import { formatListenAddress, parseListenAddress } from "../../config/listen-address.ts";
 import { decodeSection } from "../../config/schema.ts";
 import type { ExtensionFactory } from "../../kernel/api.ts";
-import { formatListenAddress, parseListenAddress } from "../../transport/listen.ts";
 import { healthCheckSchema } from "./config.ts";
 import { HealthCheck } from "./health-check.ts";
 

@@ -1,8 +1,9 @@
 import { createServer, type ServerResponse } from "node:http";
+import { parseListenAddress } from "../../config/listen-address.ts";
 import { formatDuration } from "../../config/schema.ts";
 import type { Component, ServiceHealth, ServiceWatcher, Settings } from "../../kernel/api.ts";
 import { formatId } from "../../kernel/id.ts";
-import { listen, parseListenAddress } from "../../transport/listen.ts";
+import { listen } from "../../transport/listen.ts";
 import type { HealthCheckConfig } from "./config.ts";
 
 /** Longest that a prober may take to send its request. */

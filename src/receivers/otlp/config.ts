@@ -1,8 +1,9 @@
 /** The section of the otlp receiver: two protocols, each on when its key is there. */
+
+import { type ListenAddress, type ListenTransport, parseListenAddress } from "../../config/listen-address.ts";
 import { presence, section, text, withHint, type z } from "../../config/schema.ts";
 import { grpcServerShape } from "../../transport/grpc/config.ts";
 import { httpServerShape } from "../../transport/http/config.ts";
-import { type ListenAddress, type ListenTransport, parseListenAddress } from "../../transport/listen.ts";
 
 /** OTLP's registered ports. */
 const GRPC_PORT = 4317;

@@ -1,8 +1,9 @@
 /** `otlp` under `receivers`. */
+
+import { formatListenAddress } from "../../config/listen-address.ts";
 import { decodeSection } from "../../config/schema.ts";
 import type { ReceiverFactory } from "../../kernel/api.ts";
 import { authExtensions } from "../../transport/auth.ts";
-import { formatListenAddress } from "../../transport/listen.ts";
 import { listenAddress, otlpReceiverSchema } from "./config.ts";
 import { OtlpReceiver } from "./receiver.ts";
 

@@ -126,6 +126,19 @@ describe("exportPaths", () => {
 });
 
 describe("OtlpReceiver", () => {
+  it("tells clients at the wrong port where the other one is bound, not what the file says", async () => {
+    const receiver = await start({ traces: new RecordingSink<"traces">() });
+    const misled = await exportGrpc(`127.0.0.1:${receiver.http?.port}`, ONE_SPAN);
+    expect(misled).toMatchObject({
+      code: 12,
+      details: expect.stringContaining(`OTLP/gRPC is on 127.0.0.1:${receiver.grpc?.port}`),
+    });
+    const port = receiver.grpc?.port ?? 0;
+    const { status, body } = await post(receiver, "/v1/traces", ONE_SPAN, PROTOBUF, { port });
+    expect(status).toBe(400);
+    expect(body.toString()).toContain(`OTLP/HTTP is on 127.0.0.1:${receiver.http?.port}`);
+  });
+
   it("passes requests on byte for byte, over gRPC, HTTP and compressed HTTP", async () => {
     const traces = new RecordingSink<"traces">();
     const receiver = await start({ traces });

@@ -40,7 +40,10 @@ export class OtlpReceiver implements Component {
         address: listenAddress(grpc),
         key: `${key}::grpc::endpoint`,
         methods: exportMethods(intake, this.#gate("grpc", grpc.auth?.authenticator)),
-        httpHint: http ? `OTLP/HTTP is on ${http.endpoint}` : `OTLP/HTTP is off (${key}::http turns it on)`,
+        httpHint: () =>
+          http
+            ? `OTLP/HTTP is on ${this.#http?.address ?? http.endpoint}`
+            : `OTLP/HTTP is off (${key}::http turns it on)`,
         clock,
         logger,
         onRefused: (reason) => telemetry.rejected("grpc", reason),
@@ -60,7 +63,10 @@ export class OtlpReceiver implements Component {
           ),
           this.#gate("http", http.auth?.authenticator),
         ),
-        grpcHint: grpc ? `OTLP/gRPC is on ${grpc.endpoint}` : `OTLP/gRPC is off (${key}::grpc turns it on)`,
+        grpcHint: () =>
+          grpc
+            ? `OTLP/gRPC is on ${this.#grpc?.address ?? grpc.endpoint}`
+            : `OTLP/gRPC is off (${key}::grpc turns it on)`,
         clock,
         logger,
         onRefused: (reason) => telemetry.rejected("http", reason),

@@ -4,7 +4,7 @@ import { LINGER_MS } from "../door.ts";
 import { encodeGrpcMessage, GrpcCode } from "./status.ts";
 
 /** A server, to be given connections with `emit("connection", socket)`, whose answer to every call is UNIMPLEMENTED: a status that clients show and do not retry. */
-export function grpcElsewhere(message: string): Http2Server {
+export function grpcElsewhere(message: () => string): Http2Server {
   const server = createServer();
   server.on("session", (session) => session.setTimeout(LINGER_MS, () => session.destroy()));
   server.on("sessionError", () => {});
@@ -15,7 +15,7 @@ export function grpcElsewhere(message: string): Http2Server {
         ":status": 200,
         "content-type": "application/grpc",
         "grpc-status": String(GrpcCode.UNIMPLEMENTED),
-        "grpc-message": encodeGrpcMessage(message),
+        "grpc-message": encodeGrpcMessage(message()),
       },
       { endStream: true },
     );

@@ -23,7 +23,7 @@ const SHARED = {
   keepalive: { maxConnectionIdleMs: 0, maxConnectionAgeMs: 0, maxConnectionAgeGraceMs: 0, timeMs: 0, timeoutMs: 0 },
   enforcement: { minTimeMs: 0, permitWithoutStream: false },
   limits: { maxInFlightBytes: 1024 * 1024, maxConnections: 100, handshakeTimeoutMs: 10_000 },
-  httpHint: "",
+  httpHint: () => "",
   clock,
   logger,
 };
@@ -104,7 +104,7 @@ describe("HttpServer under a flood", () => {
       readHeaderTimeoutMs: 0,
       writeTimeoutMs: 0,
       idleTimeoutMs: 0,
-      grpcHint: "",
+      grpcHint: () => "",
       handle: (exchange) => exchange.respond(200, "text/plain", "in"),
     });
     const { port } = await server.listen();

@@ -41,7 +41,7 @@ function options(handle: GrpcMethod["handle"]): GrpcServerOptions {
     keepalive: { maxConnectionIdleMs: 0, maxConnectionAgeMs: 0, maxConnectionAgeGraceMs: 0, timeMs: 0, timeoutMs: 0 },
     enforcement: { minTimeMs: 0, permitWithoutStream: false },
     limits: { maxInFlightBytes: 16 * MIB, maxConnections: 100, handshakeTimeoutMs: 10_000 },
-    httpHint: "OTLP/HTTP is on localhost:4318",
+    httpHint: () => "OTLP/HTTP is on localhost:4318",
     clock: systemClock,
     logger: silentLogger,
   };

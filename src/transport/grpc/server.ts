@@ -11,12 +11,13 @@ import {
 } from "node:http2";
 import type { Server, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
+import type { ListenAddress, ListenTransport } from "../../config/listen-address.ts";
 import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import { endWith, guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
-import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
+import { type Bound, listen } from "../listen.ts";
 import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import type { Refusal } from "./call.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
@@ -51,8 +52,8 @@ export interface GrpcServerOptions {
   readonly limits: GrpcServerLimits;
   /** The `tls` section; undefined: plain text. */
   readonly tls?: TlsServerConfig | undefined;
-  /** Where HTTP clients should go instead, for wrong-door answers: "OTLP/HTTP is on 127.0.0.1:4318". */
-  readonly httpHint: string;
+  /** Where HTTP clients should go instead, for wrong-door answers: "OTLP/HTTP is on 127.0.0.1:4318". Asked for when needed: where it is bound is known late. */
+  readonly httpHint: () => string;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A request or connection was turned away before a handler saw it. */
@@ -189,9 +190,9 @@ export class GrpcServer {
       );
       endWith(socket, TLS_ALERT);
     } else if (speech === "http1") {
-      this.#turnAway(socket, "wrong_door", `a client sent HTTP/1 to the OTLP/gRPC port; ${httpHint}`);
+      this.#turnAway(socket, "wrong_door", `a client sent HTTP/1 to the OTLP/gRPC port; ${httpHint()}`);
       const scheme = tls ? " with TLS" : "";
-      const body = `This is the OTLP/gRPC port: it speaks HTTP/2${scheme}. ${httpHint}\n`;
+      const body = `This is the OTLP/gRPC port: it speaks HTTP/2${scheme}. ${httpHint()}\n`;
       endWith(
         socket,
         `HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,

@@ -50,7 +50,7 @@ function options(handle: HttpServerOptions["handle"]): HttpServerOptions {
     writeTimeoutMs: 0,
     idleTimeoutMs: 0,
     limits: { maxInFlightBytes: 16 * MIB, maxConnections: 100, handshakeTimeoutMs: 10_000 },
-    grpcHint: "OTLP/gRPC is on localhost:4317",
+    grpcHint: () => "OTLP/gRPC is on localhost:4317",
     clock: systemClock,
     logger: silentLogger,
     handle,

@@ -4,6 +4,7 @@ import type { Http2Server } from "node:http2";
 import { createServer as createTlsServer } from "node:https";
 import type { Server as NetServer, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
+import type { ListenAddress, ListenTransport } from "../../config/listen-address.ts";
 import type { Clock } from "../../telemetry/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { Throttle } from "../../telemetry/throttle.ts";
@@ -11,7 +12,7 @@ import { Budget } from "../budget.ts";
 import type { Encoding } from "../compression/decompress.ts";
 import { endWith, guardDoor, LINGER_MS, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { grpcElsewhere } from "../grpc/elsewhere.ts";
-import { type Bound, type ListenAddress, type ListenTransport, listen } from "../listen.ts";
+import { type Bound, listen } from "../listen.ts";
 import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import { Cors, type CorsOptions } from "./cors.ts";
 import { Exchange, type ExchangeHost, type HttpRefusal } from "./exchange.ts";
@@ -70,8 +71,8 @@ export interface HttpServerOptions {
   readonly limits: HttpServerLimits;
   /** The `tls` section; undefined: plain text. */
   readonly tls?: TlsServerConfig | undefined;
-  /** Where gRPC clients should go instead, for wrong-door answers: "OTLP/gRPC is on 127.0.0.1:4317". */
-  readonly grpcHint: string;
+  /** Where gRPC clients should go instead, for wrong-door answers: "OTLP/gRPC is on 127.0.0.1:4317". Asked for when needed: where it is bound is known late. */
+  readonly grpcHint: () => string;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Answers every request that is not a preflight. It must not throw and must answer. */
@@ -137,7 +138,9 @@ export class HttpServer implements ExchangeHost {
     limitConnections(this.#server, options.limits.maxConnections, (peer, message) =>
       this.#turnAway(peer, "connections", message),
     );
-    this.#grpcElsewhere = grpcElsewhere(`this is the OTLP/HTTP port, which does not speak gRPC; ${options.grpcHint}`);
+    this.#grpcElsewhere = grpcElsewhere(
+      () => `this is the OTLP/HTTP port, which does not speak gRPC; ${options.grpcHint()}`,
+    );
     this.#closeSilent = guardDoor(
       this.#server as unknown as NetServer,
       options.limits.handshakeTimeoutMs,
@@ -263,7 +266,7 @@ export class HttpServer implements ExchangeHost {
     const { tls, grpcHint } = this.#options;
     socket.on("error", () => {});
     if (speech === "http2" && !tls) {
-      this.#turnAway(socket, "wrong_door", `a gRPC client came to the OTLP/HTTP port; ${grpcHint}`);
+      this.#turnAway(socket, "wrong_door", `a gRPC client came to the OTLP/HTTP port; ${grpcHint()}`);
       // HTTP/1 servers keep half-closed connections open; HTTP/2 has no use for them.
       socket.allowHalfOpen = false;
       this.#grpcElsewhere.emit("connection", socket);
