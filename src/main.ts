@@ -2,8 +2,9 @@
 /** The process edge: arguments in, signals in, exit code out. Nothing else calls process.exit. */
 import { setFlagsFromString } from "node:v8";
 
-// Before anything allocates: fewer threads that collect garbage beside the one that works (measured with 64 spans a
-// request: docs/architecture.md). `--single-threaded-gc`, which saves more, can only be given on node's command line.
+// Before anything allocates: fewer threads that collect garbage beside the one that works (docs/performance.md has what each
+// saves). `--single-threaded-gc` is these and more, and aborts when it is set here.
+setFlagsFromString("--no-concurrent-marking");
 setFlagsFromString("--no-concurrent-sweeping");
 setFlagsFromString("--no-parallel-scavenge");
 

@@ -32,6 +32,14 @@ export function countItems(signal: Signal, bytes: Uint8Array): number {
   return items;
 }
 
+/* Tags of a KeyValue's and of an AnyValue's fields (common.proto). */
+const KEY_TAG = 8 + LEN;
+const VALUE_TAG = 16 + LEN;
+const TEXT_TAG = 8 + LEN;
+const TRUTH_TAG = 16 + VARINT;
+const INTEGER_TAG = 24 + VARINT;
+const DOUBLE_TAG = 32 + FIXED64;
+
 /** Items seen so far in the request at hand. */
 let items = 0;
 /** Items in scopes of the old form, of the resource at hand. */
@@ -56,6 +64,7 @@ const rules = new Uint8Array(names.length * 128);
 /** The same for fields beyond 15: `message * 2^32 + field` to a rule and its wire type. */
 const farRules = new Map<number, { rule: number; wire: number }>();
 const ANY_VALUE = idOf("AnyValue");
+const KEY_VALUE = idOf("KeyValue");
 const METRIC = idOf("Metric");
 const METADATA = 12;
 /** Field 1000 of ResourceSpans and its kin; counts only where there is no field 2. */
@@ -142,7 +151,8 @@ function checkMessage(bytes: Uint8Array, from: number, to: number, message: numb
           if (message === METRIC && tag >>> 3 !== METADATA) items = before; // of the oneof `data` the last one counts
           items += isItem[child] as number;
           if (child === ANY_VALUE) checkDepth(depth);
-          checkMessage(bytes, varintEnd, end, child, child === ANY_VALUE ? depth + 1 : depth);
+          if (child !== KEY_VALUE || depth >= MAX_VALUE_DEPTH || !isPlainPair(bytes, varintEnd, end))
+            checkMessage(bytes, varintEnd, end, child, child === ANY_VALUE ? depth + 1 : depth);
         } else if (rule !== ANY_LEN) checkBytes(bytes, varintEnd, end, rule, message, tag >>> 3);
         at = end;
       }
@@ -151,6 +161,34 @@ function checkMessage(bytes: Uint8Array, from: number, to: number, message: numb
   if (deprecatedItems > 0 && farRules.has(message * 2 ** 32 + DEPRECATED_SCOPES)) {
     if (!hasField(bytes, from, to, SCOPES)) items += deprecatedItems;
     deprecatedItems = 0;
+  }
+}
+
+/**
+ * True for a KeyValue as nearly all are: a key and one text, truth value, integer or double, each once, in this order, and
+ * each of less than 128 bytes. Such a one is right, and most of a request is made of them; others take the long way.
+ */
+function isPlainPair(bytes: Uint8Array, from: number, to: number): boolean {
+  if (to - from < 6 || bytes[from] !== KEY_TAG) return false;
+  const keyLength = bytes[from + 1] as number;
+  const at = from + 2 + keyLength;
+  // Behind the key: tag and length of the value, its own tag and at least a byte.
+  if (keyLength > 127 || at + 4 > to || bytes[at] !== VALUE_TAG || (bytes[at + 1] as number) !== to - at - 2)
+    return false;
+  const valueAt = at + 3;
+  switch (bytes[at + 2]) {
+    case TEXT_TAG:
+      return (bytes[valueAt] as number) === to - valueAt - 1 && to - valueAt <= 128;
+    case DOUBLE_TAG:
+      return to - valueAt === 8;
+    case TRUTH_TAG:
+    case INTEGER_TAG: {
+      if (to - valueAt > 9) return false;
+      for (let pos = valueAt; pos < to - 1; pos++) if ((bytes[pos] as number) < 128) return false;
+      return (bytes[to - 1] as number) < 128;
+    }
+    default:
+      return false;
   }
 }
 

@@ -40,11 +40,7 @@ class PromMetrics implements MetricsRegistry {
   readonly #observed = new Map<string, Readers>();
 
   counter(name: string, help: string, labels: readonly string[] = []): Counter {
-    const metric = this.#once(
-      name,
-      () => new PromCounter({ name, help, labelNames: [...labels], registers: [this.#registry] }),
-    );
-    return { add: (value, given) => metric.inc({ ...given }, value) };
+    return this.#once(name, () => new BufferedCounter(this.#registry, name, help, labels));
   }
 
   gauge(name: string, help: string, labels: readonly string[] = []): Gauge {
@@ -85,6 +81,68 @@ class PromMetrics implements MetricsRegistry {
       this.#known.set(name, metric);
     }
     return metric as T;
+  }
+}
+
+/** One combination of label values and what was added to it since the last scrape. */
+interface Cell {
+  readonly labels: Labels;
+  pending: number;
+}
+
+/**
+ * A counter that adds to a plain number and hands it to prom-client when it is scraped: prom-client checks, sorts and joins
+ * the labels at every call, which counts where a request passes ten counters.
+ */
+class BufferedCounter implements Counter {
+  readonly #metric: PromCounter;
+  readonly #names: readonly string[];
+  readonly #cells = new Map<string, Cell>();
+  /** Callers add with the same object again and again. */
+  #lastLabels: Labels | undefined;
+  #last: Cell | undefined;
+
+  constructor(registry: Registry, name: string, help: string, labels: readonly string[]) {
+    this.#names = labels;
+    const flush = (): void => this.#flush();
+    this.#metric = new PromCounter({
+      name,
+      help,
+      labelNames: [...labels],
+      registers: [registry],
+      collect: flush,
+    });
+  }
+
+  add(value: number, labels?: Labels): void {
+    let cell = this.#last;
+    if (!cell || labels !== this.#lastLabels) {
+      cell = this.#cellOf(labels ?? {});
+      this.#last = cell;
+      this.#lastLabels = labels;
+    }
+    if (value < 0) throw new Error("It is not possible to decrease a counter");
+    cell.pending += value;
+  }
+
+  #cellOf(labels: Labels): Cell {
+    let key = "";
+    for (const name of this.#names) key += `${labels[name]}\0`;
+    let cell = this.#cells.get(key);
+    if (!cell) {
+      cell = { labels: { ...labels }, pending: 0 };
+      this.#metric.inc({ ...labels }, 0); // refuses labels that were not declared
+      this.#cells.set(key, cell);
+    }
+    return cell;
+  }
+
+  #flush(): void {
+    for (const cell of this.#cells.values()) {
+      if (cell.pending === 0) continue;
+      this.#metric.inc({ ...cell.labels }, cell.pending);
+      cell.pending = 0;
+    }
   }
 }
 
