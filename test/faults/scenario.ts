@@ -28,20 +28,25 @@ export interface Stage {
   sink: OtlpSink;
 }
 
+/** Writes a configuration for these places. */
+type Configuration = (places: VictimPlaces) => string;
+
 /** What a scenario is made of. */
 export interface ScenarioOptions {
   /** The row's name in the table. */
   readonly fault: string;
   /** Given the backend's address. */
-  config(endpoint: string): (places: VictimPlaces) => string;
+  config(endpoint: string): Configuration | Promise<Configuration>;
   /** Whether Omni Proxy's log is written too, with vLLM's spans of its requests. */
   readonly log?: boolean;
   readonly load?: LoadOptions;
   /** Where file_storage is. */
   readonly storage?: string;
   readonly command?: (config: string) => readonly [string, ...string[]];
-  /** What happens under load. When it resolves the load ends; the fault must be over then. */
+  /** What happens under load. When it resolves the load ends; the fault must be over then, ... */
   disturb(stage: Stage): Promise<void>;
+  /** ... or is ended by this, when the load has. */
+  recover?(stage: Stage): Promise<void>;
   /** Numbers of acknowledged spans that must not arrive, because the backend refused them for good and it was said so. */
   refusedForGood?(): ReadonlySet<number>;
   /** For scenarios that lose: after how much silence of the backend the rest is lost. Default 15 s. */
@@ -66,7 +71,7 @@ export interface Outcome extends FaultFigures {
 export async function runScenario(options: ScenarioOptions): Promise<Outcome> {
   const random = seededRandom(SEED);
   const sink = await OtlpSink.start();
-  const victim = await Victim.create(options.config(sink.address), options);
+  const victim = await Victim.create(await options.config(sink.address), options);
   const engine = new Map<number, { request: LoggedRequest; role: "prefill" | "decode" }>();
   const census = new Census();
   let load: Load | undefined;
@@ -91,6 +96,7 @@ export async function runScenario(options: ScenarioOptions): Promise<Outcome> {
     await options.disturb(stage);
     await log?.finish();
     await load.stop();
+    await options.recover?.(stage);
     const requests = log?.ended ?? [];
     const refused = options.refusedForGood ?? (() => new Set<number>());
     const missing = (): number[] => {

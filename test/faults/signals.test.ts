@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { merging, passThrough } from "./configs.ts";
+import { merging } from "./configs.ts";
 import { expectNothingLost, pass, runScenario } from "./scenario.ts";
 
 describe("signals under load", () => {
@@ -7,7 +7,8 @@ describe("signals under load", () => {
     const rounds = 5;
     const outcome = await runScenario({
       fault: `SIGTERM, ${rounds} times`,
-      config: passThrough,
+      log: true,
+      config: merging,
       async disturb({ victim, random }) {
         for (let round = 0; round < rounds; round++) {
           await pass(500 + random() * 1000);
@@ -22,14 +23,19 @@ describe("signals under load", () => {
   it("SIGHUP every second loses nothing, and refuses nobody", async () => {
     const times = 8;
     const outcome = await runScenario({
-      fault: `SIGHUP every second, ${times} times, each with another batch and exporter`,
+      fault: `SIGHUP every second, ${times} times, each with other settings of everything but the OTLP ports`,
       log: true,
       config: merging,
       async disturb({ victim, sink }) {
         for (let time = 1; time <= times; time++) {
           await pass(1000);
           await victim.reload(
-            merging(sink.address, { batch: `timeout: ${100 + time}ms`, exporter: `timeout: ${5 + time}s` }),
+            merging(sink.address, {
+              batch: `timeout: ${100 + time}ms`,
+              exporter: `timeout: ${5 + time}s`,
+              log: `poll_interval: ${100 + time}ms`,
+              merge: `request_timeout: ${15 + time}m`,
+            }),
           );
         }
       },

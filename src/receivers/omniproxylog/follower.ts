@@ -263,7 +263,7 @@ export class Follower {
       telemetry.unreadable("read", tail.origin, error);
       return false;
     }
-    await offsets.save(tail.checkpoint);
+    tail.known = offsets.save(tail.checkpoint);
     return true;
   }
 
@@ -296,7 +296,7 @@ export class Follower {
     if (source?.tails.length === 0) this.#sources.delete(tail.origin);
     this.#shared.telemetry.readable("read", tail.origin);
     this.#shared.telemetry.debug("a log file was read to its end", { path: tail.origin, offset: tail.offset });
-    await this.#shared.offsets.forget(tail);
+    void this.#shared.offsets.forget(tail);
   }
 
   async #close(tail: Tail): Promise<void> {

@@ -23,6 +23,8 @@ export interface OffsetStore {
   save(checkpoint: Checkpoint): Promise<void>;
   /** The file is gone and was read to its end. */
   forget(file: Pick<Checkpoint, "device" | "inode">): Promise<void>;
+  /** Frees what `load` opened, so that another receiver may load what this one has saved. */
+  close(): Promise<void>;
 }
 
 /** Lives as long as its object: a restart of the process begins with `start_at` again. */
@@ -40,4 +42,6 @@ export class MemoryOffsets implements OffsetStore {
   async forget(file: Pick<Checkpoint, "device" | "inode">): Promise<void> {
     this.#checkpoints.delete(`${file.device}:${file.inode}`);
   }
+
+  async close(): Promise<void> {}
 }

@@ -31,6 +31,7 @@ export class OmniProxyLogReceiver implements Component {
   readonly #settings: Settings;
   readonly #telemetry: Telemetry;
   readonly #follower: Follower;
+  readonly #offsets: OffsetStore;
   readonly #stop = new AbortController();
   #host: Host | undefined;
   #timer: Timer | undefined;
@@ -45,6 +46,7 @@ export class OmniProxyLogReceiver implements Component {
     const stopped = this.#stop.signal;
     setMaxListeners(0, stopped); // one for each file that waits; their number is bounded
     const host = surroundings.host ?? hostname();
+    this.#offsets = surroundings.offsets ?? this.#makeOffsets();
     this.#follower = new Follower(
       surroundings.files ?? nodeFiles,
       {
@@ -61,7 +63,7 @@ export class OmniProxyLogReceiver implements Component {
       {
         slots: new Slots(BATCHES_IN_FLIGHT, config.max_batch_bytes),
         delivery: new Delivery(next, config.retry_on_failure, clock, this.#telemetry, stopped),
-        offsets: surroundings.offsets ?? this.#offsets(),
+        offsets: this.#offsets,
         telemetry: this.#telemetry,
         clock,
         stopped,
@@ -69,7 +71,7 @@ export class OmniProxyLogReceiver implements Component {
     );
   }
 
-  #offsets(): OffsetStore {
+  #makeOffsets(): OffsetStore {
     const { storage } = this.#config;
     if (storage === undefined) return new MemoryOffsets();
     const { id, clock } = this.#settings;
@@ -110,9 +112,14 @@ export class OmniProxyLogReceiver implements Component {
     this.#arm();
   }
 
+  /** Finds out at once what has changed, and has it read. Resolves before it was. */
+  look(): Promise<void> {
+    return this.#follower.look();
+  }
+
   /** One round at once: looks, then reads and hands on what is new. Resolves when the pipeline has taken it. */
   async poll(): Promise<void> {
-    await this.#follower.look();
+    await this.look();
     await this.#follower.idle();
   }
 
@@ -133,6 +140,7 @@ export class OmniProxyLogReceiver implements Component {
     }
     this.#stop.abort(new Error("the receiver is stopped"));
     await Promise.race([this.#follower.close(), aborted(deadline)]);
+    await this.#offsets.close();
   }
 
   #arm(): void {

@@ -20,7 +20,10 @@ class Kept implements StateMap {
     if (value) this.entries.set(key, value);
     else this.entries.delete(key);
   }
-  async close(): Promise<void> {}
+  users = 0;
+  async close(): Promise<void> {
+    this.users--;
+  }
 }
 
 let bench: LogBench;
@@ -225,6 +228,52 @@ describe("OmniProxyLogReceiver with a storage", () => {
     expect(tail.lines).toEqual(["1", "2", "3"]);
   });
 
+  it("starts and sees rotations while nothing can be written, and reads each line once it can", async () => {
+    await folder.write("error.log", "1\n");
+    const clock = new FakeClock();
+    const said: unknown[] = [];
+    const offsets = new StoredOffsets({
+      clock,
+      stopped: new AbortController().signal,
+      open: async () => kept,
+      onFailure: (error) => said.push(error),
+    });
+    kept.fault = () => new ConsumeError("retryable", "full");
+    const tail = bench.tailOf("error.log", { start_at: "beginning" }, offsets);
+    await tail.start();
+    await folder.rename("error.log", "error.log.1");
+    await folder.write("error.log", "2\n");
+    await tail.receiver.look();
+    await folder.rename("error.log", "error.log.2");
+    await folder.write("error.log", "3\n");
+    await tail.receiver.look();
+    expect(said.length).toBeGreaterThan(0);
+    expect(tail.lines).toEqual([]);
+    kept.fault = undefined;
+    await clock.advance(1000);
+    await tail.poll();
+    expect(tail.lines).toEqual(["1", "2", "3"]);
+  });
+
+  it("remembers the newest offset when an older one could not be written at first", async () => {
+    const clock = new FakeClock();
+    const offsets = new StoredOffsets({
+      clock,
+      stopped: new AbortController().signal,
+      open: async () => kept,
+      onFailure: () => {},
+    });
+    await offsets.load();
+    const at = (offset: number) => ({ device: 1n, inode: 2n, head: new Uint8Array(1), path: "/a", offset });
+    kept.fault = () => new ConsumeError("retryable", "full");
+    const first = offsets.save(at(1));
+    kept.fault = undefined;
+    await offsets.save(at(2));
+    await clock.advance(1000);
+    await first;
+    expect((await stored().load()).map(({ offset }) => offset)).toEqual([2]);
+  });
+
   it("asks the extension that `storage` names for its map, and starts without what nobody understands", async () => {
     await folder.write("error.log", "1\n");
     const clients: unknown[] = [];
@@ -248,7 +297,9 @@ describe("OmniProxyLogReceiver with a storage", () => {
     const sink = new RecordingSink<"logs">();
     const receiver = configured.create(settings)({ logs: sink });
     await receiver.start(new TestHost({ "file_storage/logs": storage as StorageExtension }));
+    kept.users = 1;
     await receiver.shutdown(new AbortController().signal);
+    expect(kept.users).toBe(0);
     expect(clients).toEqual([{ kind: "receiver", id: settings.id, purpose: "offsets" }]);
     expect(sink.items).toBe(1);
   });

@@ -58,8 +58,8 @@ export class Resumption {
     this.#left.delete(fileKey(checkpoint));
     if (isSameDevice) return checkpoint;
     const moved = { ...checkpoint, device: facts.device };
-    await this.#offsets.save(moved);
-    await this.#offsets.forget(checkpoint);
+    // Not waited for: a storage that cannot write just now must not hold up the start.
+    void this.#offsets.save(moved).then(() => this.#offsets.forget(checkpoint));
     return moved;
   }
 
@@ -86,7 +86,7 @@ export class Resumption {
         this.#telemetry.unreadable("look", folder, error);
         continue;
       }
-      for (const checkpoint of checkpoints) if (this.#left.delete(fileKey(checkpoint))) await this.#gone(checkpoint);
+      for (const checkpoint of checkpoints) if (this.#left.delete(fileKey(checkpoint))) this.#gone(checkpoint);
     }
     for (const { path, facts, checkpoint } of found)
       this.#telemetry.info("a log file was renamed while nobody looked: reading what is left of it", {
@@ -114,9 +114,9 @@ export class Resumption {
     else this.#sayGone(checkpoint);
   }
 
-  async #gone(checkpoint: Checkpoint): Promise<void> {
+  #gone(checkpoint: Checkpoint): void {
     this.#sayGone(checkpoint);
-    await this.#offsets.forget(checkpoint);
+    void this.#offsets.forget(checkpoint);
   }
 
   #sayGone({ path, offset }: Checkpoint): void {

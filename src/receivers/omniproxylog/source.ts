@@ -81,6 +81,7 @@ export class Source {
   /** Hands on what was seen of one file; resolves early when stopped. */
   async #drain(tail: Tail, isLast: boolean): Promise<void> {
     const { slots, stopped } = this.#shared;
+    await tail.known;
     for (let isMore = true; isMore && !stopped.aborted; ) {
       const space = await slots.take(stopped);
       try {

@@ -29,6 +29,8 @@ interface Stored {
 export class StoredOffsets implements OffsetStore {
   readonly #deps: StoredOffsetsDeps;
   #map: StateMap | undefined;
+  /** What is being written: a try that comes late writes what is known then. */
+  readonly #latest = new Map<string, { value: Uint8Array | undefined; writers: number }>();
 
   constructor(deps: StoredOffsetsDeps) {
     this.#deps = deps;
@@ -48,17 +50,30 @@ export class StoredOffsets implements OffsetStore {
     return this.#set(`${device}:${inode}`, undefined);
   }
 
+  async close(): Promise<void> {
+    await this.#map?.close();
+  }
+
   async #set(key: string, value: Uint8Array | undefined): Promise<void> {
     const { clock, stopped, onFailure } = this.#deps;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      try {
-        return await this.#map?.set(key, value);
-      } catch (error) {
-        // What is not written is read again after the restart.
-        if (stopped.aborted) return;
-        onFailure(error);
+    const latest = this.#latest.get(key) ?? { value, writers: 0 };
+    latest.value = value;
+    latest.writers++;
+    this.#latest.set(key, latest);
+    try {
+      for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+        try {
+          return await this.#map?.set(key, latest.value);
+        } catch (error) {
+          // What is not written is read again after the restart.
+          if (stopped.aborted) return;
+          onFailure(error);
+        }
+        await sleep(clock, pause, stopped).catch(() => {});
       }
-      await sleep(clock, pause, stopped).catch(() => {});
+    } finally {
+      latest.writers--;
+      if (latest.writers === 0) this.#latest.delete(key);
     }
   }
 }

@@ -54,6 +54,8 @@ export class Tail {
   isEnding = false;
   /** Set when that was done. */
   hasEnded = false;
+  /** Resolves when a later run would go on with it; before that nothing is read. */
+  known: Promise<void> = Promise.resolve();
   /** Set for files that are no logs (compressed ones): they are known and not read. */
   isIgnored = false;
 
