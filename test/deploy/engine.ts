@@ -1,35 +1,12 @@
 import { execFileSync } from "node:child_process";
-import {
-  accessSync,
-  constants,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Program } from "../kit/process.ts";
+import { Directory, find } from "./machine.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-
-function find(name: string): string | undefined {
-  return (process.env["PATH"] ?? "")
-    .split(delimiter)
-    .map((folder) => join(folder, name))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
-}
 
 /** Why no engine can be run here, or undefined. */
 export function missingEngine(): string | undefined {
@@ -38,16 +15,6 @@ export function missingEngine(): string | undefined {
   if (missing.length > 0)
     return `${missing.join(", ")}: not installed (on Debian: apt-get install docker.io docker-compose)`;
   return undefined;
-}
-
-/** The shared libraries of a program, and the loader, by their paths. */
-function librariesOf(program: string): string[] {
-  try {
-    const lines = execFileSync("ldd", [program], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-    return [...lines.matchAll(/(\/\S+) \(0x/g)].map((match) => match[1] ?? "");
-  } catch {
-    return []; // linked statically
-  }
 }
 
 /**
@@ -125,35 +92,6 @@ export class Engine {
     } finally {
       await program.stop("SIGKILL");
     }
-  }
-}
-
-/** The root of an image to be. */
-class Directory {
-  readonly #path: string;
-
-  constructor(path: string) {
-    this.#path = path;
-    for (const folder of ["tmp", "etc"]) mkdirSync(join(path, folder));
-    writeFileSync(join(path, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
-  }
-
-  /** Copies a file or folder of this machine, links followed. */
-  copy(from: string, to: string): void {
-    const target = join(this.#path, to);
-    mkdirSync(dirname(target), { recursive: true });
-    cpSync(from, target, { recursive: true, dereference: true });
-  }
-
-  /** Copies a program with the libraries that it needs. */
-  program(from: string, to: string): void {
-    this.copy(from, to);
-    for (const library of librariesOf(from)) if (!existsSync(join(this.#path, library))) this.copy(library, library);
-  }
-
-  link(path: string, target: string): void {
-    mkdirSync(dirname(join(this.#path, path)), { recursive: true });
-    symlinkSync(target, join(this.#path, path));
   }
 }
 
