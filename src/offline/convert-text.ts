@@ -28,6 +28,13 @@ export function describeConversion(report: ConvertReport): string {
   );
   for (const { path, bytes, traces } of report.files)
     lines.push(`  ${printable(path)}  ${formatBytes(bytes)}, ${formatCount(traces)} traces`);
+  if (report.clocks.length > 0)
+    lines.push(
+      `clocks as collected: ${listed(
+        report.clocks.map((host) => printable(host)),
+        MOST_NAMED,
+      )}`,
+    );
   const { endpoint } = report;
   if (endpoint)
     lines.push(

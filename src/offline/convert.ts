@@ -51,6 +51,8 @@ export interface ConvertReport extends ReplayCounts {
   readonly lines: number;
   readonly bytes: number;
   readonly logs: number;
+  /** Hosts whose clock `omnishim collect` has recorded, by the names under which it is used. */
+  readonly clocks: readonly string[];
   /** Traces written or sent, summaries not counted. */
   readonly traces: number;
   readonly summaries: { readonly traces: number; readonly requests: number; readonly skipped: number };
@@ -84,7 +86,7 @@ export async function convert(options: ConvertOptions, progress: Progress, stop?
   const census = new Census((request) => output.placed(request));
   try {
     const { lines } = await replay(
-      { logs: found.logs, recordings: options.otlp },
+      { logs: found.logs, recordings: options.otlp, clocks: found.clocks },
       { ...REPLAY_SETTINGS, ...options.merge },
       census,
       output,
@@ -97,6 +99,7 @@ export async function convert(options: ConvertOptions, progress: Progress, stop?
       lines,
       bytes: notes.bytes,
       logs: found.logs.length,
+      clocks: [...found.clocks.keys()].sort(),
       ...(await output.finish()),
       ...census.counts,
       skippedFiles: found.skipped,

@@ -2,6 +2,7 @@
  * Plays logs and recorded spans through the merge of the live path, with the log's time for its clock: the same traces
  * with the same ids (docs/offline.md).
  */
+import type { HostClocks } from "../omni/clock.ts";
 import type { Figures } from "../omni/derive.ts";
 import { Merge, type MergeObserver, type MergeSettings, type Output } from "../omni/merge.ts";
 import type { ProxyRequest } from "../omni/proxy-request.ts";
@@ -27,6 +28,8 @@ export interface ReplayInput {
   readonly logs: readonly FoundLog[];
   /** Paths of recorded OTLP (otlp/recording.ts). */
   readonly recordings: readonly string[];
+  /** What is known of the hosts' clocks. */
+  readonly clocks: HostClocks;
 }
 
 /** The connector's defaults, but that a span waits for its lines as long as a request for its spans: log time passes at once. */
@@ -65,7 +68,11 @@ export async function replay(
   stop?: AbortSignal,
 ): Promise<{ readonly lines: number }> {
   const waitMs = input.recordings.length > 0 ? settings.waitMs : Math.min(settings.waitMs, LINES_WAIT_MS);
-  const merge = new Merge({ ...settings, waitMs }, observer, () => new SinkWriter(settings.names, sink));
+  const merge = new Merge(
+    { ...settings, waitMs, hostClocks: input.clocks },
+    observer,
+    () => new SinkWriter(settings.names, sink),
+  );
   let lines = 0;
   let nowMs = 0;
   const limits: ReaderLimits = {

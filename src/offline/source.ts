@@ -4,7 +4,7 @@ import type { MergeObserver, MergeSettings } from "../omni/merge.ts";
 import { decodeTraces } from "../pdata/decode.ts";
 import { Census, type ReplayCounts } from "./census.ts";
 import { openChunks } from "./files/chunk-source.ts";
-import { type FoundLog, findLogs } from "./files/find-logs.ts";
+import { type FoundLogs, findLogs } from "./files/find-logs.ts";
 import { Gatherer } from "./gatherer.ts";
 import { fetchTraces } from "./jaeger/client.ts";
 import { isRecording, RecordingStream } from "./otlp/recording.ts";
@@ -177,7 +177,7 @@ async function readLogs(
   const notes = new ReadingNotes(found.bytes, progress);
   const gatherer = new Gatherer(GATHER, take);
   const census = new Census((request) => gatherer.awaits(request));
-  const lines = await playLogs(found.logs, options, census, gatherer, notes, stop);
+  const lines = await playLogs(found, options, census, gatherer, notes, stop);
   return {
     kind: "logs",
     traces: take.traces,
@@ -191,7 +191,7 @@ async function readLogs(
 
 /** Plays logs into a gatherer. `observer` must tell it of placed spans (`Census` does). @returns lines read */
 export async function playLogs(
-  logs: readonly FoundLog[],
+  { logs, clocks }: Pick<FoundLogs, "logs" | "clocks">,
   options: Pick<SourceOptions, "otlp" | "merge">,
   observer: MergeObserver,
   gatherer: Gatherer,
@@ -200,7 +200,7 @@ export async function playLogs(
 ): Promise<number> {
   const settings = { ...REPLAY_SETTINGS, ...options.merge };
   const { lines } = await replay(
-    { logs, recordings: options.otlp },
+    { logs, recordings: options.otlp, clocks },
     settings,
     observer,
     {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BootClock, InstanceClock } from "./clock.ts";
+import { BootClock, InstanceClock, offsetBetween } from "./clock.ts";
 
 const OFFSET = 1_795_320_788_113_399;
 
@@ -79,5 +79,72 @@ describe("InstanceClock", () => {
         },
       ),
     );
+  });
+
+  it("serves what was measured elsewhere while no span bounds the offset", () => {
+    const clock = new InstanceClock();
+    expect(clock.estimate()).toBeUndefined();
+    clock.expect({ offsetUs: 40_000, uncertaintyUs: 300 });
+    expect(clock.estimate()).toEqual({ offsetUs: 40_000, uncertaintyUs: 300 });
+    expect(clock.certainUs()).toBe(40_000);
+  });
+
+  it("narrows its bounds by what was measured elsewhere, and never beyond either", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: -1e6, max: 1e6 }),
+        fc.integer({ min: 1, max: 3000 }),
+        fc.integer({ min: 1, max: 3000 }),
+        fc.integer({ min: -1000, max: 1000 }),
+        fc.integer({ min: 1000, max: 5000 }),
+        (offset, before, after, error, uncertaintyUs) => {
+          const clock = new InstanceClock();
+          clock.add(before + offset, 50_000 + offset, 0, 50_000 + after);
+          const alone = clock.estimate();
+          clock.expect({ offsetUs: offset + error, uncertaintyUs });
+          const known = clock.estimate();
+          expect(known?.uncertaintyUs).toBeLessThanOrEqual(Math.min(alone?.uncertaintyUs as number, uncertaintyUs));
+          expect(Math.abs((known?.offsetUs as number) - offset)).toBeLessThanOrEqual(
+            (known?.uncertaintyUs as number) + 1,
+          );
+        },
+      ),
+    );
+  });
+
+  it("keeps its own bounds when what was measured elsewhere contradicts them", () => {
+    const clock = new InstanceClock();
+    clock.add(1000, 49_000, 0, 50_000);
+    const alone = clock.estimate();
+    clock.expect({ offsetUs: 40_000, uncertaintyUs: 300 });
+    expect(clock.estimate()).toEqual(alone);
+  });
+
+  it("falls back to what was measured elsewhere when its bounds contradict each other", () => {
+    const clock = new InstanceClock();
+    clock.add(1000, 49_000, 0, 50_000);
+    clock.add(1_080_000, 1_100_000, 1_000_000, 1_050_000);
+    expect(clock.estimate()).toBeUndefined();
+    clock.expect({ offsetUs: 20_000, uncertaintyUs: 300 });
+    expect(clock.estimate()).toEqual({ offsetUs: 20_000, uncertaintyUs: 300 });
+  });
+});
+
+describe("offsetBetween", () => {
+  const clocks = new Map([
+    ["proxy", { offsetUs: -2000, uncertaintyUs: 100 }],
+    ["gpu", { offsetUs: 3000, uncertaintyUs: 50 }],
+  ]);
+
+  it("takes the offset of one clock to another, and both uncertainties", () => {
+    expect(offsetBetween(clocks, "gpu", "proxy")).toEqual({ offsetUs: 5000, uncertaintyUs: 150 });
+  });
+
+  it.each([
+    ["gpu", "unknown"],
+    ["unknown", "proxy"],
+    ["gpu", "gpu"],
+  ])("tells nothing of %s against %s", (host, reference) => {
+    expect(offsetBetween(clocks, host, reference)).toBeUndefined();
   });
 });

@@ -125,14 +125,14 @@ async function explainLogs(
   progress: Progress,
   stop: AbortSignal | undefined,
 ): Promise<Explanation[]> {
-  const { logs, bytes } = await findLogs(path, options.timezone);
+  const { logs, clocks, bytes } = await findLogs(path, options.timezone);
   const requests: { request: ProxyRequest; figures: Figures }[] = [];
   const joined = new Map<ProxyRequest, JoinedFacts[]>();
   // Lines are read twice.
   const notes = new ReadingNotes(bytes * 2, progress);
   const gatherer = new Gatherer(GATHER, take);
   const observer = new Observer(gatherer, names, requests, joined);
-  await playLogs(logs, options, observer, gatherer, notes, stop);
+  await playLogs({ logs, clocks }, options, observer, gatherer, notes, stop);
   const wanted = found.flatMap(({ trace, tree }) => {
     const known = requests.find(({ request }) => request.identity?.rootSpanId === tree.root.spanId);
     return known ? [{ trace, tree, ...known }] : [];

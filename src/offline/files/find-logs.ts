@@ -1,10 +1,13 @@
 /** Which logs a folder holds, whose they are and in which order their files are read. */
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
+import type { HostClocks } from "../../omni/clock.ts";
 import { withoutRotation } from "../../omni/rotation.ts";
 import { zoneOffsetSeconds } from "../../omni/timezone.ts";
+import { readHostClocks } from "../clocks/host-clocks.ts";
 import { Problem, reasonOf } from "../problem.ts";
 import type { DataFile } from "./chunk-source.ts";
+import { isRecordName, PART } from "./collected.ts";
 import { LineReader } from "./line-reader.ts";
 import { isNginxLine, LineTimes, prefixAhead } from "./line-time.ts";
 
@@ -27,6 +30,8 @@ export interface FoundLogs {
   readonly skipped: readonly { readonly path: string; readonly reason: string }[];
   /** Of all logs, on disk. */
   readonly bytes: number;
+  /** What `omnishim collect` wrote of the hosts' clocks. */
+  readonly clocks: HostClocks;
 }
 
 /** How much of a file is looked at to see whether it is a log, and of which zone. */
@@ -56,7 +61,7 @@ interface Candidate {
  */
 export async function findLogs(folder: string, timezone: string): Promise<FoundLogs> {
   const skipped: { path: string; reason: string }[] = [];
-  const candidates = await list(folder, skipped);
+  const { candidates, records } = await list(folder, skipped);
   const chains = new Map<string, { host: string; name: string; members: { file: DataFile; sniffed: Sniffed }[] }>();
   let bytes = 0;
   for (const { file, name, bytes: size } of candidates) {
@@ -82,10 +87,13 @@ export async function findLogs(folder: string, timezone: string): Promise<FoundL
     );
     return { host, name, files: members.map(({ file }) => file), zone, aheadSeconds };
   });
-  return { logs, skipped, bytes };
+  return { logs, skipped, bytes, clocks: await readHostClocks(records) };
 }
 
-async function list(folder: string, skipped: { path: string; reason: string }[]): Promise<Candidate[]> {
+async function list(
+  folder: string,
+  skipped: { path: string; reason: string }[],
+): Promise<{ candidates: Candidate[]; records: string[] }> {
   let top: Awaited<ReturnType<typeof stat>>;
   try {
     top = await stat(folder);
@@ -93,14 +101,17 @@ async function list(folder: string, skipped: { path: string; reason: string }[])
     throw new Problem(`${folder}: cannot be read (${reasonOf(error)}); give the folder that holds the logs`);
   }
   const found: Candidate[] = [];
+  const records: string[] = [];
   const add = (path: string, name: string, size: number): void => {
-    if (OTHER_COMPRESSION.test(name))
+    if (isRecordName(basename(name))) records.push(path);
+    else if (name.endsWith(PART)) skipped.push({ path, reason: "not collected whole; run omnishim collect again" });
+    else if (OTHER_COMPRESSION.test(name))
       skipped.push({ path, reason: "compressed; gzip is read as it is, unpack others" });
     else found.push({ file: { path, gzip: GZIP.test(name) }, name, bytes: size });
   };
   if (top.isFile()) {
     add(folder, basename(folder), top.size);
-    return found;
+    return { candidates: found, records };
   }
   const seen = new Set<string>();
   const walk = async (dir: string): Promise<void> => {
@@ -119,7 +130,7 @@ async function list(folder: string, skipped: { path: string; reason: string }[])
     }
   };
   await walk(folder);
-  return found;
+  return { candidates: found, records };
 }
 
 /** The host that the layout of collect_logs.sh names. */
