@@ -25,6 +25,9 @@ describe("connectionHint", () => {
     ],
     ["certificate has expired (CERT_HAS_EXPIRED)", https, "renew it"],
     ["SSL routines:ssl3_read_bytes:tlsv13 alert certificate required:SSL alert number 116", grpcTls, "tls::cert_file"],
+    ["SSL routines: tlsv1 alert protocol version", grpcTls, "no TLS version in common"],
+    ["SSL routines:tls_process_server_hello:unsupported protocol", https, "no TLS version in common"],
+    ["socket hang up", grpcTls, "it may have refused this side's certificate or its absence"],
     ["Failed to connect (2026-11-22T19:33:19.019Z)", grpc, "it may want TLS"],
     ["other side closed (UND_ERR_SOCKET)", http, "it may want TLS"],
     ["Protocol error (2026-11-22T19:33:19.089Z)", grpc, "use the otlp_http exporter"],
@@ -39,8 +42,6 @@ describe("connectionHint", () => {
   it.each([
     ["queue is full", grpc],
     ["read ETIMEDOUT", https],
-    // Over TLS a closed connection says nothing about the protocol.
-    ["socket hang up", grpcTls],
   ])("says nothing for %j", (message, attempt) => {
     expect(connectionHint(message, attempt)).toBeUndefined();
   });

@@ -17,15 +17,20 @@ interface Hint {
 /** Messages of OpenSSL, Node and grpc-js; the first match counts. */
 const HINTS: readonly Hint[] = [
   {
-    pattern: /wrong version number|packet length too long|unsupported protocol|EPROTO.*http request/i,
+    pattern: /wrong version number|packet length too long|EPROTO.*http request/i,
     tls: true,
     protocol: "grpc",
     text: "first record does not look like a TLS handshake: the peer speaks no TLS; set tls::insecure: true, or give endpoint a port with TLS",
   },
   {
-    pattern: /wrong version number|packet length too long|unsupported protocol|EPROTO.*http request/i,
+    pattern: /wrong version number|packet length too long|EPROTO.*http request/i,
     tls: true,
     text: "first record does not look like a TLS handshake: the peer speaks no TLS; write http:// instead of https:// in endpoint",
+  },
+  {
+    pattern: /alert protocol version|alert number 70|unsupported protocol/i,
+    tls: true,
+    text: "the two sides have no TLS version in common; look at tls::min_version and tls::max_version of both",
   },
   {
     pattern: /no application protocol/i,
@@ -64,6 +69,12 @@ const HINTS: readonly Hint[] = [
     pattern: /Failed to connect|socket hang up|ECONNRESET|other side closed|before starting HTTP\/2/i,
     tls: false,
     text: "the peer closed the connection without a word: it may want TLS (unset tls::insecure, or write https://), or speak another protocol",
+  },
+  {
+    // What a server does that asks for certificates and sends no alert: Node's.
+    pattern: /Failed to connect|socket hang up|ECONNRESET|other side closed/i,
+    tls: true,
+    text: "the peer closed the connection without a word: it may have refused this side's certificate or its absence (tls::cert_file and tls::key_file)",
   },
   {
     pattern: /Parse Error|HPE_|Expected HTTP/i,

@@ -1,5 +1,6 @@
 /** The `tls` section of everything that listens: the Collector's keys and checks (config/configtls, ServerConfig). */
-import { createSecureContext, type SecureContextOptions, type Server } from "node:tls";
+import type { Socket } from "node:net";
+import { createSecureContext, type SecureContextOptions, type Server, type TLSSocket } from "node:tls";
 import { bool, presence, text, withHint, type z } from "../config/schema.ts";
 import type { Clock, Timer } from "../telemetry/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -114,4 +115,26 @@ export class TlsServerSource {
     }
     this.#fingerprint = fingerprintOf(material);
   }
+}
+
+/** Why a handshake failed, for the log: the reason alone, of a certificate that was refused too, where Node only says that the connection is gone. */
+export function handshakeProblem(error: Error, socket: Socket): string {
+  const refused = (socket as TLSSocket).authorizationError as unknown;
+  if (refused)
+    return `TLS handshake failed: the client's certificate is refused: ${messageOf(refused)} (tls::client_ca_file)`;
+  // OpenSSL's text has an address of memory, file names and lines.
+  const reason = error.message.replace(/^.*?[0-9A-F]{8,16}:error:[0-9A-F]+:([^:]*):[^:]*:([^:]*):.*$/s, "$1: $2");
+  return `TLS handshake failed: ${reason}`;
+}
+
+/** Who failed. A TLS socket that Node has closed does not know any more; the connection under it does, where `rememberPeer` was asked to. */
+export function handshakePeer(socket: Socket): Socket {
+  // Not in Node's documentation, and there since 0.12: without it the log would not say who came.
+  const under = (socket as Socket & { readonly _parent?: Socket | null })._parent;
+  return socket.remoteAddress === undefined ? (under ?? socket) : socket;
+}
+
+/** Makes a connection keep its peer's address after it is closed: Node does once it was asked. */
+export function rememberPeer(socket: Socket): void {
+  void socket.remoteAddress;
 }

@@ -18,7 +18,7 @@ import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import { endWith, guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { type Bound, listen } from "../listen.ts";
-import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
+import { handshakePeer, handshakeProblem, rememberPeer, type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import type { Refusal } from "./call.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { Health } from "./health.ts";
@@ -115,7 +115,9 @@ export class GrpcServer {
     );
     this.#server.on("session", (session) => this.#welcome(session));
     this.#server.on("sessionError", () => {});
-    this.#server.on("tlsClientError", (error: Error, socket: Socket) => this.#tlsFailed(error, socket));
+    this.#server.on("tlsClientError", (error: Error, socket: Socket) =>
+      this.#turnAway(handshakePeer(socket), "wrong_door", handshakeProblem(error, socket)),
+    );
     this.#closeSilent = guardDoor(
       this.#server as unknown as Server,
       options.limits.handshakeTimeoutMs,
@@ -174,6 +176,7 @@ export class GrpcServer {
     if (speech === (this.#options.tls ? "tls" : "http2")) {
       socket.setNoDelay(true);
       socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
+      if (this.#options.tls) rememberPeer(socket);
       accept(socket);
     } else this.#wrongDoor(socket, speech);
   }
@@ -207,10 +210,6 @@ export class GrpcServer {
       );
       socket.destroy();
     }
-  }
-
-  #tlsFailed(error: Error, socket: Socket): void {
-    this.#turnAway(socket, "wrong_door", `TLS handshake failed: ${error.message}`);
   }
 
   #turnAway(peer: Peer, reason: "wrong_door" | "connections", message: string): void {

@@ -13,7 +13,7 @@ import type { Encoding } from "../compression/decompress.ts";
 import { endWith, guardDoor, LINGER_MS, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { grpcElsewhere } from "../grpc/elsewhere.ts";
 import { type Bound, listen } from "../listen.ts";
-import { type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
+import { handshakePeer, handshakeProblem, rememberPeer, type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import { Cors, type CorsOptions } from "./cors.ts";
 import { Exchange, type ExchangeHost, type HttpRefusal } from "./exchange.ts";
 
@@ -133,7 +133,7 @@ export class HttpServer implements ExchangeHost {
     this.#server.on("checkContinue", (request, response) => this.#continue(request, response));
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => this.#broken(error, socket));
     this.#server.on("tlsClientError", (error: Error, socket: Socket) =>
-      this.#turnAway(socket, "wrong_door", `TLS handshake failed: ${error.message}`),
+      this.#turnAway(handshakePeer(socket), "wrong_door", handshakeProblem(error, socket)),
     );
     limitConnections(this.#server, options.limits.maxConnections, (peer, message) =>
       this.#turnAway(peer, "connections", message),
@@ -257,6 +257,7 @@ export class HttpServer implements ExchangeHost {
     const { tls } = this.#options;
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
+    if (tls) rememberPeer(socket);
     // What is neither is left to node:http, which answers 400.
     if (tls ? speech === "tls" : speech === "http1" || speech === "other") accept(socket);
     else this.#wrongDoor(socket, speech);
