@@ -8,6 +8,7 @@ import type { DemoOptions } from "./demo.ts";
 import { addDoctor } from "./doctor.ts";
 import { CommandError, type Edge } from "./edge.ts";
 import { addExplain } from "./explain.ts";
+import { addMigrate } from "./migrate.ts";
 import { addConfigOptions, allOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
 import type { PrintOptions } from "./print-config.ts";
 import { addReport } from "./report.ts";
@@ -94,6 +95,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
       await printConfig(allOptions<PrintOptions>(self), edge);
     });
   addDoctor(program, edge, setCode);
+  addMigrate(program, edge, setCode);
   program
     .command("demo")
     .description("replay a bundled capture through the program and show its merged traces here")

@@ -111,6 +111,9 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "node dist/main.js print-config --config otel.yml": prints(/request_merge:[\s\S]*span_wait: /),
   "node dist/main.js components": prints(/request_merge/),
   "node dist/main.js --help": prints(/demo[\s\S]*--config/),
+  "node dist/main.js migrate test/fixtures/config/documents-otel.yml": prints(
+    / {2}otlp_grpc:\n {4}endpoint: jaeger:4317/,
+  ),
   "node dist/main.js doctor --config otel.yml": ends(
     1,
     /ERROR log-missing: .*nginx_error\.log[\s\S]*at: +otel\.yml:\d+:/,
@@ -161,7 +164,14 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
 describe("commands in the documents", () => {
   const blocks = [
     ...["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/architecture.md"],
-    ...["docs/clock-sync.md", "docs/doctor.md", "docs/native-jaeger.md", "docs/offline.md", "docs/omni-proxy.md"],
+    ...[
+      "docs/clock-sync.md",
+      "docs/doctor.md",
+      "docs/migrate.md",
+      "docs/native-jaeger.md",
+      "docs/offline.md",
+      "docs/omni-proxy.md",
+    ],
   ].flatMap(blocksOf);
   const commands = new Set(blocks.filter(({ needs }) => needs === "").flatMap((block) => block.commands));
 
