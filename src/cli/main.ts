@@ -8,6 +8,7 @@ import type { DemoOptions } from "./demo.ts";
 import { addDoctor } from "./doctor.ts";
 import { CommandError, type Edge } from "./edge.ts";
 import { addExplain } from "./explain.ts";
+import { addInit } from "./init.ts";
 import { addMigrate } from "./migrate.ts";
 import { addConfigOptions, allOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
 import type { PrintOptions } from "./print-config.ts";
@@ -95,6 +96,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
       await printConfig(allOptions<PrintOptions>(self), edge);
     });
   addDoctor(program, edge, setCode);
+  addInit(program, edge);
   addMigrate(program, edge, setCode);
   program
     .command("demo")

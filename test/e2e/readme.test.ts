@@ -111,6 +111,7 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "node dist/main.js print-config --config otel.yml": prints(/request_merge:[\s\S]*span_wait: /),
   "node dist/main.js components": prints(/request_merge/),
   "node dist/main.js --help": prints(/demo[\s\S]*--config/),
+  "node dist/main.js init - --deployment compose": prints(/# omnishim in a container[\s\S]*endpoint: jaeger:4317/),
   "node dist/main.js migrate test/fixtures/config/documents-otel.yml": prints(
     / {2}otlp_grpc:\n {4}endpoint: jaeger:4317/,
   ),
