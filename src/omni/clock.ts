@@ -162,8 +162,10 @@ export class InstanceClock {
   }
 
   #judge(): ClockEstimate | undefined {
-    let low = Math.max(...this.#low);
-    let high = Math.min(...this.#high);
+    let low = Number.NEGATIVE_INFINITY;
+    let high = Number.POSITIVE_INFINITY;
+    for (const bound of this.#low) if (bound > low) low = bound;
+    for (const bound of this.#high) if (bound < high) high = bound;
     const prior = this.#prior;
     if (this.#low.length === 0 || low > high) return prior;
     if (prior) {

@@ -7,12 +7,11 @@ interface Undecided {
   readonly batch: HeldBatch;
 }
 
-/** A batch on its way through the merge. `decisions` has one entry a named span, by span index. */
+/** A batch on its way through the merge. */
 export interface HeldBatch {
   readonly bytes: Uint8Array;
   readonly items: number;
   readonly joining: readonly Joining[];
-  readonly decisions: Map<number, Decision>;
   undecided: number;
   /** When it goes on in any case, process milliseconds. */
   dueMs: number;
@@ -39,7 +38,10 @@ export class HeldBatches {
   hold(batch: HeldBatch): void {
     this.#batches.add(batch);
     for (const span of batch.joining) {
-      if (batch.decisions.has(span.facts.index)) continue;
+      if (span.decision) {
+        keep(span.decision);
+        continue;
+      }
       const entry: Undecided = { span, batch };
       for (const key of span.keys) {
         const set = this.#waiting.get(key);
@@ -64,9 +66,9 @@ export class HeldBatches {
     for (const batch of [...this.#batches]) {
       if (batch.dueMs > nowMs) return;
       for (const span of batch.joining) {
-        if (batch.decisions.has(span.facts.index)) continue;
+        if (span.decision) continue;
         this.#forget({ span, batch });
-        batch.decisions.set(span.facts.index, decide(span));
+        span.decision = decide(span);
       }
       batch.undecided = 0;
       this.#finish(batch);
@@ -75,7 +77,8 @@ export class HeldBatches {
 
   #settle(entry: Undecided, decision: Decision): void {
     this.#forget(entry);
-    entry.batch.decisions.set(entry.span.facts.index, decision);
+    keep(decision);
+    entry.span.decision = decision;
     entry.batch.undecided--;
     if (entry.batch.undecided === 0) this.#finish(entry.batch);
   }
@@ -93,4 +96,9 @@ export class HeldBatches {
     this.#batches.delete(batch);
     batch.done(batch);
   }
+}
+
+/** A remembered request may be forgotten while the batch waits. */
+function keep(decision: Decision): void {
+  if (decision.kind === "remembered") decision.request.keep?.();
 }

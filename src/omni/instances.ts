@@ -5,6 +5,13 @@ import type { SpanFacts } from "./span-scan.ts";
 /** Instances that are kept; the one that was new longest ago is forgotten first. */
 const MOST_INSTANCES = 1000;
 
+interface Skew {
+  readonly attributes: readonly (readonly [string, string | number])[];
+  readonly shiftNanos: bigint | undefined;
+}
+
+const NO_SKEW: Skew = { attributes: [], shiftNanos: undefined };
+
 export class Instances {
   readonly #clocks = new Map<string, InstanceClock>();
   readonly #mode: "annotate" | "correct" | "off";
@@ -18,7 +25,7 @@ export class Instances {
 
   /** What is certain of the instance's offset to the proxy's clock, microseconds; 0 when nothing is. */
   shiftUs(facts: SpanFacts): number {
-    return this.#clocks.get(instanceOf(facts))?.certainUs() ?? 0;
+    return this.#clocks.size === 0 ? 0 : (this.#clocks.get(facts.resource.instance)?.certainUs() ?? 0);
   }
 
   /**
@@ -30,7 +37,7 @@ export class Instances {
     interval: { from: number; to: number },
     route: { readonly proxy: string; readonly upstream: string },
   ): { name: string; estimate: ClockEstimate } | undefined {
-    const name = instanceOf(facts);
+    const name = facts.resource.instance;
     if (name === "") return undefined;
     const prior = this.#hosts.size > 0 ? offsetBetween(this.#hosts, hostOf(route.upstream), route.proxy) : undefined;
     const bounded = interval.to !== Number.POSITIVE_INFINITY;
@@ -48,10 +55,10 @@ export class Instances {
   }
 
   /** What a span is told of its clock: attributes, and the shift that corrects it where the configuration wants that. */
-  skew(facts: SpanFacts): { attributes: [string, string | number][]; shiftNanos: bigint | undefined } {
-    const clock = this.#mode === "off" || !facts.fromVllm ? undefined : this.#clocks.get(instanceOf(facts));
+  skew(facts: SpanFacts): Skew {
+    const clock = this.#mode === "off" || !facts.fromVllm ? undefined : this.#clocks.get(facts.resource.instance);
     const certainUs = clock?.certainUs() ?? 0;
-    if (certainUs === 0) return { attributes: [], shiftNanos: undefined };
+    if (certainUs === 0) return NO_SKEW;
     const attributes: [string, string | number][] = [
       ["omni.clock.offset_ms", certainUs / 1000],
       ["omni.clock.offset_uncertainty_ms", (clock?.estimate()?.uncertaintyUs ?? 0) / 1000],
@@ -63,12 +70,6 @@ export class Instances {
     );
     return { attributes, shiftNanos: -BigInt(Math.round(certainUs)) * 1000n };
   }
-}
-
-/** What names a vLLM process: its instance id, else its service. */
-function instanceOf(facts: SpanFacts): string {
-  const { attributes } = facts.resource;
-  return attributes.get("service.instance.id") ?? attributes.get("service.name") ?? "";
 }
 
 /** "10.0.0.2:8100" -> "10.0.0.2", "[fd00::2]:8100" -> "fd00::2". */

@@ -12,16 +12,18 @@ import { type Figures, figuresOf, phasesOf } from "./derive.ts";
 import { EngineLog } from "./engine-log.ts";
 import { Guesses } from "./guesses.ts";
 import { type HeldBatch, HeldBatches } from "./held.ts";
+import { hexOf, type IdSource, isId } from "./id-source.ts";
 import { type RequestKey, traceIdOf } from "./identity.ts";
 import { Instances } from "./instances.ts";
 import { type LineParser, LOGGED_ID_BYTES } from "./line.ts";
 import { type LogEvents, LogTable, type SourceName } from "./log-table.ts";
+import { MovedTraces } from "./moved-traces.ts";
 import type { Identity, ProxyRequest } from "./proxy-request.ts";
 import { RecentMap } from "./recent-map.ts";
 import { homeOf, RememberedRequests } from "./remembered.ts";
 import { candidates, fullId, uuidTraceId } from "./request-id.ts";
 import { keyHash, type SentMarks } from "./sent-marks.ts";
-import { type Decision, type Joining, join, type Known, type RoleRules } from "./span-join.ts";
+import { type Decision, Joining, join, type Known, type RoleRules } from "./span-join.ts";
 import { patchTraces, type SpanEdit } from "./span-patch.ts";
 import { type SpanFacts, scanTraces } from "./span-scan.ts";
 import { type Names, type RequestWriter, TraceWriter } from "./trace-writer.ts";
@@ -76,7 +78,7 @@ export interface NamedSpan {
 
 /** A batch of spans that goes on, and those of them that name a request. */
 export interface SpanOutput extends Output {
-  readonly named: readonly NamedSpan[];
+  named(): readonly NamedSpan[];
 }
 
 /** Where a span was put. */
@@ -91,8 +93,6 @@ const OUTPUT_SPANS = 4096;
 /** Aliases and moved traces that are kept. */
 const MOST_ALIASES = 100_000;
 const MOST_MOVED_TRACES = 10_000;
-/** A trace that spans of several requests shared: nothing moves along with one of them. */
-const SHARED = "";
 
 export class Merge implements LogEvents {
   readonly #settings: MergeSettings;
@@ -116,7 +116,7 @@ export class Merge implements LogEvents {
   readonly #guesses: Guesses;
   readonly #instances: Instances;
   readonly #aliases = new RecentMap<string>(MOST_ALIASES);
-  readonly #moved = new RecentMap<string>(MOST_MOVED_TRACES);
+  readonly #moved = new MovedTraces(MOST_MOVED_TRACES);
   /** Ended before their time in the table was up; sent at the next `due`. */
   readonly #evicted: ProxyRequest[] = [];
   readonly #lateEnds: ProxyRequest[] = [];
@@ -171,15 +171,14 @@ export class Merge implements LogEvents {
       bytes,
       items,
       joining,
-      decisions: new Map(),
       undecided: 0,
       dueMs: nowMs + this.#settings.spanWaitMs,
-      done: (decided) => done({ bytes: this.#finish(decided, scan.traceIdAt), items, named: namedIn(decided) }),
+      done: (decided) => done({ bytes: this.#finish(decided, scan.traceIdAt), items, named: () => namedIn(decided) }),
     };
     for (const span of joining) {
       const decision = join(span, this.#known, this.#settings.roles, !hold);
       if (decision.kind === "wait") batch.undecided++;
-      else batch.decisions.set(span.facts.index, decision);
+      else span.decision = decision;
     }
     if (batch.undecided > 0) this.#held.hold(batch);
     else batch.done(batch);
@@ -485,13 +484,12 @@ export class Merge implements LogEvents {
   // ---- spans ----
 
   #joining(facts: SpanFacts): Joining {
-    const keys = candidates(facts.requestId);
-    if (!this.#aliases.empty) {
-      const alias = keys.map((key) => this.#aliases.get(key)).find((id) => id !== undefined);
-      if (alias !== undefined) keys.unshift(alias.slice(0, LOGGED_ID_BYTES));
-    }
-    const shiftUs = this.#instances.shiftUs(facts);
-    return { facts, keys, startUs: facts.startUs - shiftUs, endUs: facts.endUs - shiftUs };
+    const alias = this.#aliases.empty
+      ? undefined
+      : candidates(facts.requestId)
+          .map((key) => this.#aliases.get(key))
+          .find((id) => id !== undefined);
+    return new Joining(facts, this.#instances.shiftUs(facts), alias?.slice(0, LOGGED_ID_BYTES));
   }
 
   #decide(span: Joining, final: boolean): Decision {
@@ -500,11 +498,8 @@ export class Merge implements LogEvents {
 
   /** Applies a batch's decisions. @returns its bytes, changed where spans move */
   #finish(batch: HeldBatch, traceIdAt: readonly number[]): Uint8Array {
-    const edits = new Map<number, SpanEdit>();
-    for (const span of batch.joining) {
-      const edit = this.#edit(span, batch.decisions.get(span.facts.index) as Decision);
-      if (edit) edits.set(span.facts.index, edit);
-    }
+    const edits = new Array<SpanEdit | undefined>(traceIdAt.length).fill(undefined);
+    for (const span of batch.joining) edits[span.facts.index] = this.#edit(span, span.decision as Decision);
     if (!this.#moved.empty && traceIdAt.length > batch.joining.length) this.#moveAlong(batch, traceIdAt, edits);
     return patchTraces(batch.bytes, edits);
   }
@@ -551,59 +546,59 @@ export class Merge implements LogEvents {
     }
     const states = { prefill: P_RUNNING_SPAN, decode: D_RUNNING_SPAN };
     const home = under === "kept" ? undefined : isRole(under) ? request.spanId(states[under]) : identity.rootSpanId;
-    return this.#placed(facts, identity.traceId, home, role, [identity.rootSpanId, identity.rootParentId]);
+    return this.#placed(facts, identity.traceId, home, role, identity);
   }
 
   #intoRemembered({ facts }: Joining, decision: Decision & { readonly kind: "remembered" }): SpanEdit {
     const { request, role } = decision;
     this.#observer.late("span");
     this.#observer.merged(role, facts, decision);
-    return this.#placed(facts, request.traceId, homeOf(request, role), role, [request.rootSpanId]);
+    return this.#placed(facts, request.traceIdBytes ?? request.traceId, homeOf(request, role), role, request);
   }
 
-  /** The edit that puts a span under `home` (undefined: leaves its parent); `ancestors` are span ids above it that need no link. */
+  /** The edit that puts a span under `home` (undefined: leaves its parent); the root and its parent are above it and need no link. */
   #placed(
     facts: SpanFacts,
-    traceId: string,
+    traceId: IdSource,
     home: string | undefined,
     role: Role | undefined,
-    ancestors: readonly string[],
+    root: { readonly rootSpanId: string; readonly rootParentId?: string },
   ): SpanEdit {
-    const moved = facts.traceId !== traceId;
+    const { places, parentSpanId: oldParentId } = facts;
+    const moved = !isInTrace(facts, traceId);
     const skew = this.#instances.skew(facts);
-    const attributes = [...skew.attributes];
-    if (role !== undefined) attributes.unshift(["omni.role", role]);
-    if (moved && facts.traceId !== "") {
-      attributes.push(["omni.original_trace_id", facts.traceId]);
-      this.#noteMoved(facts.traceId, traceId);
-    }
+    const keepsOriginal = moved && (places ? places.traceIdAt >= 0 : facts.traceId !== "");
+    if (keepsOriginal) this.#noteMoved(facts, traceId);
     // OmniInfer's own spans have a parent among themselves; vLLM's are what the proxy's state waited for.
-    const parentSpanId = facts.fromVllm || facts.parentSpanId === "" ? home : undefined;
-    const oldParent =
-      parentSpanId !== undefined && facts.parentSpanId !== "" && (moved || !ancestors.includes(facts.parentSpanId));
+    const parentSpanId = facts.fromVllm || oldParentId === "" ? home : undefined;
+    const linked =
+      parentSpanId !== undefined &&
+      oldParentId !== "" &&
+      (moved || (oldParentId !== root.rootSpanId && oldParentId !== root.rootParentId));
     return {
       traceId,
+      places,
+      role,
+      keepsOriginal,
       parentSpanId,
-      attributes,
-      link: oldParent ? { traceId: facts.traceId, spanId: facts.parentSpanId } : undefined,
+      attributes: skew.attributes,
+      link: linked ? { traceId: facts.traceId, spanId: oldParentId } : undefined,
       shiftNanos: skew.shiftNanos,
     };
   }
 
-  #noteMoved(from: string, to: string): void {
-    const known = this.#moved.get(from);
-    this.#moved.set(from, known === undefined || known === to ? to : SHARED);
+  #noteMoved(facts: SpanFacts, to: IdSource): void {
+    if (facts.places) this.#moved.note(facts.places.bytes, facts.places.traceIdAt, to);
+    else this.#moved.note(Buffer.from(facts.traceId, "hex"), 0, to);
   }
 
   /** Spans that name no request and share a moved span's trace move with it. */
-  #moveAlong(batch: HeldBatch, traceIdAt: readonly number[], edits: Map<number, SpanEdit>): void {
-    const bytes = Buffer.from(batch.bytes.buffer, batch.bytes.byteOffset, batch.bytes.byteLength);
+  #moveAlong(batch: HeldBatch, traceIdAt: readonly number[], edits: (SpanEdit | undefined)[]): void {
     const named = new Set(batch.joining.map(({ facts }) => facts.index));
     for (const [index, at] of traceIdAt.entries()) {
       if (at < 0 || named.has(index)) continue;
-      const from = bytes.toString("hex", at, at + 16);
-      const to = this.#moved.get(from);
-      if (to) edits.set(index, { traceId: to, attributes: [["omni.original_trace_id", from]] });
+      const to = this.#moved.target(batch.bytes, at);
+      if (to) edits[index] = { traceId: to, keepsOriginal: true, attributes: [] };
     }
   }
 
@@ -613,18 +608,24 @@ export class Merge implements LogEvents {
     this.#observer.guessed();
     const traceId = this.#guesses.make(facts, this.#nowMs);
     if (traceId === facts.traceId) return undefined;
-    if (facts.traceId === "") return { traceId, attributes: [] };
-    this.#noteMoved(facts.traceId, traceId);
-    return { traceId, attributes: [["omni.original_trace_id", facts.traceId]] };
+    const { places } = facts;
+    if (facts.traceId === "") return { traceId, places, attributes: [] };
+    this.#noteMoved(facts, traceId);
+    return { traceId, places, keepsOriginal: true, attributes: [] };
   }
 }
 
-function namedIn({ joining, decisions }: HeldBatch): NamedSpan[] {
-  return joining.map(({ facts }) => {
-    const decision = decisions.get(facts.index);
+function namedIn({ joining }: HeldBatch): NamedSpan[] {
+  return joining.map(({ facts, decision }) => {
     const request = decision?.kind === "request" ? decision.request : undefined;
     return { facts, home: request?.identity && { identity: request.identity, key: request.key() } };
   });
+}
+
+function isInTrace(facts: SpanFacts, traceId: IdSource): boolean {
+  const { places } = facts;
+  if (places?.isPlain) return isId(places.bytes, places.traceIdAt, traceId, 16);
+  return facts.traceId === hexOf(traceId, 16);
 }
 
 function isRole(under: Role | "root" | "kept"): under is Role {

@@ -125,6 +125,7 @@ export class ProxyRequest {
   /** Actions of which only a row told yet. */
   #rowTold: Set<number> | undefined;
   #key: RequestKey | undefined;
+  #keyed = false;
   #prefillSpanId: string | undefined;
   #decodeSpanId: string | undefined;
 
@@ -185,7 +186,9 @@ export class ProxyRequest {
    * be. Before that only "Start to schedule" was.
    */
   get keyed(): boolean {
-    return this.at.some((stamp, action) => action !== START && stamp !== NEVER);
+    // A stamp may be replaced, but none is ever taken back.
+    this.#keyed ||= this.at.some((stamp, action) => action !== START && stamp !== NEVER);
+    return this.#keyed;
   }
 
   get open(): boolean {

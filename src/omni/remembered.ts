@@ -4,6 +4,7 @@
  * of them as objects would be most of the heap and of every garbage collection.
  */
 import type { Role } from "./actions.ts";
+import type { IdBytes } from "./id-source.ts";
 
 /** One remembered request. Times are unix microseconds, ids lower-case hex. */
 export interface Remembered {
@@ -17,6 +18,10 @@ export interface Remembered {
   readonly decodeSpanId: string;
   readonly startUs: number;
   readonly endUs: number;
+  /** What `traceId` says, where its bytes stand. */
+  readonly traceIdBytes?: IdBytes;
+  /** Reads all of it now: before it is held longer than a call, for what was not read is lost when it is forgotten. */
+  keep?(): void;
 }
 
 // Record: id length 1, id 36, trace id 16, three span ids 24, padding to 80, then four doubles.
@@ -42,6 +47,61 @@ export function hashText(text: string): number {
   }
   return (low >>> 6) * 0x4000000 + (high >>> 6);
 }
+
+/** A record of the ring: its ids are made into texts when they are asked for. */
+class Slot implements Remembered {
+  readonly keyHash: number;
+  readonly startUs: number;
+  readonly endUs: number;
+  #bytes: Buffer;
+  #at: number;
+
+  constructor(bytes: Buffer, at: number, times: Float64Array, timesAt: number) {
+    this.#bytes = bytes;
+    this.#at = at;
+    this.startUs = times[timesAt] as number;
+    this.endUs = times[timesAt + 1] as number;
+    this.keyHash = times[timesAt + 2] as number;
+  }
+
+  get id(): string {
+    const at = this.#at;
+    return this.#bytes.toString("latin1", at + 1, at + 1 + (this.#bytes[at] as number));
+  }
+
+  get traceId(): string {
+    return this.#bytes.toString("hex", this.#at + TRACE_AT, this.#at + TRACE_AT + 16);
+  }
+
+  get traceIdBytes(): IdBytes {
+    return { bytes: this.#bytes, at: this.#at + TRACE_AT };
+  }
+
+  get rootSpanId(): string {
+    return this.#span(0);
+  }
+
+  get prefillSpanId(): string {
+    return this.#span(1);
+  }
+
+  get decodeSpanId(): string {
+    return this.#span(2);
+  }
+
+  #span(n: number): string {
+    const at = this.#at + SPANS_AT + n * 8;
+    const id = this.#bytes.toString("hex", at, at + 8);
+    return id === ZERO_SPAN ? "" : id;
+  }
+
+  keep(): void {
+    this.#bytes = Buffer.from(this.#bytes.subarray(this.#at, this.#at + BYTES));
+    this.#at = 0;
+  }
+}
+
+const NOTHING: readonly Remembered[] = [];
 
 /** A ring of at most `capacity` requests, found by id and by key. The oldest is forgotten first. */
 export class RememberedRequests {
@@ -86,7 +146,7 @@ export class RememberedRequests {
   hasId(id: string): boolean {
     if (this.size === 0) return false;
     for (
-      let slot = (this.#heads[this.#bucket(hashText(id.toLowerCase()))] as number) - 1;
+      let slot = (this.#heads[this.#idBucket(id)] as number) - 1;
       slot >= 0;
       slot = (this.#next[slot] as number) - 1
     ) {
@@ -96,19 +156,20 @@ export class RememberedRequests {
   }
 
   /** Those with this id (exact bytes), newest first, at most MOST_OF_ONE_ID: an id may be used without end. */
-  byId(id: string): Remembered[] {
-    const found: Remembered[] = [];
-    if (this.size === 0) return found;
+  byId(id: string): readonly Remembered[] {
+    if (this.size === 0) return NOTHING;
+    let found: Remembered[] | undefined;
     for (
-      let slot = (this.#heads[this.#bucket(hashText(id.toLowerCase()))] as number) - 1;
+      let slot = (this.#heads[this.#idBucket(id)] as number) - 1;
       slot >= 0;
       slot = (this.#next[slot] as number) - 1
     ) {
       if (!this.#idIs(slot, id, false)) continue;
-      found.push(this.#read(slot));
+      if (found) found.push(this.#read(slot));
+      else found = [this.#read(slot)];
       if (found.length === MOST_OF_ONE_ID) break;
     }
-    return found;
+    return found ?? NOTHING;
   }
 
   /** True when a request with this key hash is remembered. */
@@ -147,24 +208,12 @@ export class RememberedRequests {
   }
 
   #read(slot: number): Remembered {
-    const bytes = this.#bytes[Math.floor(slot / CHUNK)] as Buffer;
-    const at = (slot % CHUNK) * BYTES;
-    const times = this.#times[Math.floor(slot / CHUNK)] as Float64Array;
-    const span = (i: number): string => {
-      const id = bytes.toString("hex", at + SPANS_AT + i * 8, at + SPANS_AT + i * 8 + 8);
-      return id === ZERO_SPAN ? "" : id;
-    };
-    const time = (i: number): number => times[(slot % CHUNK) * DOUBLES + i] as number;
-    return {
-      id: bytes.toString("latin1", at + 1, at + 1 + (bytes[at] as number)),
-      traceId: bytes.toString("hex", at + TRACE_AT, at + TRACE_AT + 16),
-      rootSpanId: span(0),
-      prefillSpanId: span(1),
-      decodeSpanId: span(2),
-      startUs: time(0),
-      endUs: time(1),
-      keyHash: time(2),
-    };
+    return new Slot(
+      this.#bytes[Math.floor(slot / CHUNK)] as Buffer,
+      (slot % CHUNK) * BYTES,
+      this.#times[Math.floor(slot / CHUNK)] as Float64Array,
+      (slot % CHUNK) * DOUBLES,
+    );
   }
 
   #keyHash(slot: number): number {
@@ -175,8 +224,18 @@ export class RememberedRequests {
     return hash % this.#heads.length;
   }
 
+  /** By the id without regard to case: one round of FNV-1a, in whole numbers of 32 bits, as it is asked for every span. */
+  #idBucket(id: string): number {
+    let hash = 0x811c9dc5;
+    for (let i = 0; i < id.length; i++) {
+      hash = Math.imul(hash ^ lower(id.charCodeAt(i)), 0x01000193);
+      hash ^= hash >>> 15;
+    }
+    return (hash >>> 0) % this.#heads.length;
+  }
+
   #link(slot: number, id: string, keyHash: number): void {
-    const bucket = this.#bucket(hashText(id.toLowerCase()));
+    const bucket = this.#idBucket(id);
     this.#next[slot] = this.#heads[bucket] as number;
     this.#heads[bucket] = slot + 1;
     const keyBucket = this.#bucket(keyHash);
@@ -186,7 +245,7 @@ export class RememberedRequests {
 
   #dropOldest(): void {
     const slot = this.#oldest++ % this.#capacity;
-    unlink(this.#heads, this.#next, this.#bucket(hashText(this.#read(slot).id.toLowerCase())), slot);
+    unlink(this.#heads, this.#next, this.#idBucket(this.#read(slot).id), slot);
     unlink(this.#keyHeads, this.#nextKey, this.#bucket(this.#keyHash(slot)), slot);
   }
 

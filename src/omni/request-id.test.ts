@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { candidates, canonicalId, fullId, textOf, uuidTraceId } from "./request-id.ts";
+import { candidates, canonicalId, firstCandidate, fullId, textOf, uuidTraceId } from "./request-id.ts";
 
 const UUID = "8608dc74-c943-4052-9ee4-1dafdc06e6c1";
 
@@ -17,6 +17,15 @@ describe("candidates", () => {
     ["60 characters, of which the log has 36", `chatcmpl-${"a".repeat(60)}`, "a".repeat(36)],
   ])("puts the logged id first for %s", (_, text, id) => {
     expect(candidates(text)[0]).toBe(id);
+  });
+
+  it.each(
+    ["", "chatcmpl-", "cmpl-", "1_chatcmpl-", "embd-", "embd-rerank-", "score-", "resp-", "other-", "-", "ü"].flatMap(
+      (head) =>
+        [UUID, UUID.toUpperCase(), `${UUID}-0`, `${UUID.slice(1)}g`, UUID.slice(1), "job", ""].map((id) => head + id),
+    ),
+  )("firstCandidate gives the first of %j", (text) => {
+    expect(firstCandidate(text)).toBe(candidates(text)[0]);
   });
 
   it("does not take a completion's index for part of another id", () => {

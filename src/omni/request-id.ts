@@ -59,6 +59,34 @@ export function candidates(text: string): string[] {
   return [...keys];
 }
 
+/** What stands in front of a UUID in the ids of which nothing else has to be taken off; told by the expressions above. */
+const PLAIN_HEADS: ReadonlySet<string> = new Set(
+  ["", "chatcmpl-", "embd-", "score-", "rerank-", "classify-", "pool-", "resp-"].filter(
+    (head) => head.replace(PREFIX, "") === "" && !COMPLETION.test(head),
+  ),
+);
+
+/** `candidates(text)[0]`, at once for the ids of nearly all spans: a UUID behind one of vLLM's prefixes. */
+export function firstCandidate(text: string): string {
+  const head = text.length - LOGGED_ID_BYTES;
+  if (head >= 0 && isUuidAt(text, head)) {
+    if (head === 0) return text;
+    if (PLAIN_HEADS.has(text.slice(0, head))) return text.slice(head);
+  }
+  return candidates(text)[0] as string;
+}
+
+/** True when `text` ends, from `at` on, in 8-4-4-4-12 hex digits of either case. */
+function isUuidAt(text: string, at: number): boolean {
+  for (let i = 0; i < LOGGED_ID_BYTES; i++) {
+    const c = text.charCodeAt(at + i);
+    if (i === 8 || i === 13 || i === 18 || i === 23) {
+      if (c !== 45) return false;
+    } else if (!((c >= 48 && c <= 57) || ((c | 32) >= 97 && (c | 32) <= 102))) return false;
+  }
+  return true;
+}
+
 const STEPS: readonly (readonly [what: string, pattern: RegExp])[] = [
   ["prefix off", PREFIX],
   ["random tail off", TAIL],

@@ -5,10 +5,13 @@
 import { D_RUNNING, P_RUNNING, type Role } from "./actions.ts";
 import type { ProxyRequest } from "./proxy-request.ts";
 import type { Remembered } from "./remembered.ts";
+import { candidates, firstCandidate } from "./request-id.ts";
 import type { SpanFacts } from "./span-scan.ts";
 
 /** How far a span may begin outside its request's interval besides the clocks' uncertainty: stamps are taken a little apart. */
 const SLACK_US = 2000;
+
+const ROLES: readonly Role[] = ["prefill", "decode"];
 
 /** resource attribute -> values that mean this role; from `request_merge::roles`. */
 export type RoleRules = Readonly<Record<Role, ReadonlyMap<string, readonly string[]>>>;
@@ -35,36 +38,73 @@ export interface Known {
 }
 
 /** A span to be joined, its id's candidate keys and its times on the proxy's clock. */
-export interface Joining {
+export class Joining {
   readonly facts: SpanFacts;
-  readonly keys: readonly string[];
+  /** The most specific of the keys; `keys[0]`. */
+  readonly firstKey: string;
   /** Unix microseconds, the certain part of the instance's clock offset taken off. */
   readonly startUs: number;
   readonly endUs: number;
+  /** Once it is made. */
+  decision: Decision | undefined;
+  readonly #alias: string | undefined;
+  #keys: readonly string[] | undefined;
+
+  /** @param alias the key that an alias line gives for the span's id; it goes before all others */
+  constructor(facts: SpanFacts, shiftUs: number, alias: string | undefined) {
+    this.facts = facts;
+    this.startUs = facts.startUs - shiftUs;
+    this.endUs = facts.endUs - shiftUs;
+    this.#alias = alias;
+    this.firstKey = alias ?? firstCandidate(facts.requestId);
+  }
+
+  /** All that the request may be known by, most specific first. */
+  get keys(): readonly string[] {
+    const own = (): string[] => candidates(this.facts.requestId);
+    this.#keys ??= this.#alias === undefined ? own() : [this.#alias, ...own()];
+    return this.#keys;
+  }
 }
 
 /** Decides for one span. `final`: no more lines are waited for. */
 export function join(span: Joining, known: Known, rules: RoleRules, final: boolean): Decision {
-  for (const key of span.keys) {
-    const live = known
-      .live(key)
-      .filter(
-        (request) =>
-          request.keyed &&
-          holds(request.startUs(), request.ended ? request.lastUs() : undefined, uncertainty(request), span.startUs),
-      );
-    const remembered = known
-      .remembered(key)
-      .filter((request) => holds(request.startUs, request.endUs, 0, span.startUs));
-    if (live.length + remembered.length === 0) continue;
-    if (live.length + remembered.length > 1) return narrowed(span, live, rules, final);
-    const past = remembered[0];
-    return past
-      ? { kind: "remembered", request: past, role: roleOfPast(span.facts, rules) }
-      : place(span, live[0] as ProxyRequest, rules, final);
+  const first = joinByKey(span.firstKey, span, known, rules, final);
+  if (first) return first;
+  const { keys } = span;
+  for (let n = 1; n < keys.length; n++) {
+    const decision = joinByKey(keys[n] as string, span, known, rules, final);
+    if (decision) return decision;
   }
   if (!final) return WAIT;
   return strayed(span, known, rules) ?? { kind: "none", cause: "unknown_request" };
+}
+
+/** Undefined when no request of that key holds the span. */
+function joinByKey(key: string, span: Joining, known: Known, rules: RoleRules, final: boolean): Decision | undefined {
+  const live = thoseThat(known.live(key), (request) => holdsLive(request, span.startUs));
+  const past = thoseThat(known.remembered(key), (request) => holds(request.startUs, request.endUs, 0, span.startUs));
+  if (live.length + past.length === 0) return undefined;
+  if (live.length + past.length > 1) return narrowed(span, live, rules, final);
+  const remembered = past[0];
+  return remembered
+    ? { kind: "remembered", request: remembered, role: roleOfPast(span.facts, rules) }
+    : place(span, live[0] as ProxyRequest, rules, final);
+}
+
+const NONE: readonly never[] = [];
+
+/** `all.filter(wanted)`, without a new list where there is at most one, as nearly always. */
+function thoseThat<T>(all: readonly T[], wanted: (one: T) => boolean): readonly T[] {
+  if (all.length === 0) return all;
+  if (all.length === 1) return wanted(all[0] as T) ? all : NONE;
+  return all.filter(wanted);
+}
+
+function holdsLive(request: ProxyRequest, at: number): boolean {
+  return (
+    request.keyed && holds(request.startUs(), request.ended ? request.lastUs() : undefined, uncertainty(request), at)
+  );
 }
 
 function holds(startUs: number | undefined, endUs: number | undefined, uncertainUs: number, at: number): boolean {
@@ -147,7 +187,8 @@ function roleOf(span: Joining, request: ProxyRequest, rules: RoleRules, final: b
 
 /** The role that the configuration gives to the span's resource. */
 function configuredRole(facts: SpanFacts, rules: RoleRules): Role | undefined {
-  for (const role of ["prefill", "decode"] as const) {
+  for (const role of ROLES) {
+    if (rules[role].size === 0) continue;
     for (const [key, values] of rules[role]) {
       const value = facts.resource.attributes.get(key);
       if (value !== undefined && values.includes(value)) return role;

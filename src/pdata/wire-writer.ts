@@ -3,6 +3,10 @@ import { FIXED32, FIXED64, LEN, VARINT, varintSize } from "./wire-format.ts";
 const TWO_32 = 2 ** 32;
 /** Texts below this length have a length of one byte. */
 const SHORT_TEXT = 128;
+/** Up to so many bytes are copied one by one. */
+const FEW = 48;
+
+const HEX_DIGITS = Buffer.from("0123456789abcdef");
 
 function nibble(c: number): number {
   return c < 58 ? c - 48 : (c | 32) - 87;
@@ -20,6 +24,11 @@ export class WireWriter {
   /** Bytes written so far. */
   get length(): number {
     return this.#at;
+  }
+
+  /** The writer's own memory, up to `length`: for what is changed after it was written. Good until the next call. */
+  get memory(): Uint8Array {
+    return this.#buffer;
   }
 
   #room(size: number): void {
@@ -47,9 +56,12 @@ export class WireWriter {
 
   /** Bytes as they are, without tag or length. */
   raw(bytes: Uint8Array, from = 0, to: number = bytes.length): this {
-    this.#room(to - from);
-    this.#buffer.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to), this.#at);
-    this.#at += to - from;
+    const size = to - from;
+    this.#room(size);
+    // A few bytes cost less in a loop than a call into native code.
+    if (size <= FEW) for (let i = 0; i < size; i++) this.#buffer[this.#at + i] = bytes[from + i] as number;
+    else this.#buffer.set(size === bytes.length ? bytes : bytes.subarray(from, to), this.#at);
+    this.#at += size;
     return this;
   }
 
@@ -90,6 +102,18 @@ export class WireWriter {
     this.#room(size);
     for (let i = 0; i < value.length; i += 2)
       this.#buffer[this.#at++] = (nibble(value.charCodeAt(i)) << 4) | nibble(value.charCodeAt(i + 1));
+    return this;
+  }
+
+  /** Bytes as lower-case hex digits, without tag or length. */
+  hexText(bytes: Uint8Array, from: number, count: number): this {
+    this.#room(count * 2);
+    const buffer = this.#buffer;
+    for (let i = 0; i < count; i++) {
+      const byte = bytes[from + i] as number;
+      buffer[this.#at++] = HEX_DIGITS[byte >>> 4] as number;
+      buffer[this.#at++] = HEX_DIGITS[byte & 15] as number;
+    }
     return this;
   }
 

@@ -1,7 +1,7 @@
 /** What stands in the journal besides log batches, which are kept as they came. */
 import type { NamedSpan } from "../../omni/merge.ts";
 import type { SentMark } from "../../omni/sent-marks.ts";
-import type { SpanFacts } from "../../omni/span-scan.ts";
+import { resourceFacts, type SpanFacts } from "../../omni/span-scan.ts";
 
 /** Tags of records. Numbers are never given a second meaning. */
 export const LINES = 1;
@@ -13,7 +13,7 @@ export const LINES_AGAIN = 4;
 const MARK_BYTES = 16;
 
 /** 64-bit times are text in JSON, and a map is a list of pairs. */
-type Written = Omit<SpanFacts, "startNanos" | "endNanos" | "resource"> & {
+type Written = Omit<SpanFacts, "startNanos" | "endNanos" | "resource" | "places"> & {
   readonly startNanos: string;
   readonly endNanos: string;
   readonly resource: readonly (readonly [string, string])[];
@@ -24,27 +24,44 @@ export function encodeSpans(spans: readonly NamedSpan[]): Buffer {
   return Buffer.from(
     JSON.stringify(
       spans.map(({ facts, home }) => ({
-        facts: {
-          ...facts,
-          startNanos: String(facts.startNanos),
-          endNanos: String(facts.endNanos),
-          resource: [...facts.resource.attributes],
-        } satisfies Written,
+        facts: written(facts),
         home,
       })),
     ),
   );
 }
 
+/** Field by field: what a scan gives has its fields behind getters. */
+function written(facts: SpanFacts): Written {
+  return {
+    index: facts.index,
+    traceId: facts.traceId,
+    spanId: facts.spanId,
+    parentSpanId: facts.parentSpanId,
+    startUs: facts.startUs,
+    endUs: facts.endUs,
+    startNanos: String(facts.startNanos),
+    endNanos: String(facts.endNanos),
+    requestId: facts.requestId,
+    fromVllm: facts.fromVllm,
+    maxTokens: facts.maxTokens,
+    completionTokens: facts.completionTokens,
+    promptTokens: facts.promptTokens,
+    model: facts.model,
+    toldRole: facts.toldRole,
+    resource: [...facts.resource.attributes],
+  };
+}
+
 /** The spans that `encodeSpans` was given. */
 export function decodeSpans(bytes: Buffer): NamedSpan[] {
-  const written = JSON.parse(bytes.toString()) as { facts: Written; home?: NamedSpan["home"] }[];
-  return written.map(({ facts, home }) => ({
+  const spans = JSON.parse(bytes.toString()) as { facts: Written; home?: NamedSpan["home"] }[];
+  return spans.map(({ facts, home }) => ({
     facts: {
       ...facts,
       startNanos: BigInt(facts.startNanos),
       endNanos: BigInt(facts.endNanos),
-      resource: { attributes: new Map(facts.resource) },
+      resource: resourceFacts(new Map(facts.resource)),
     },
     home,
   }));

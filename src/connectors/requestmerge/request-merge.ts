@@ -251,9 +251,11 @@ export class RequestMerge implements Component {
       this.#arm();
     });
     await this.#next.consume({ signal: "traces", ...output }, call);
-    if (this.#journal && named.length > 0)
+    if (!this.#journal) return;
+    const spans = named();
+    if (spans.length > 0)
       // They are on their way already: to refuse them now would only bring them twice. The storage says what is wrong.
-      await this.#journal.writeSpans(named, this.#now()).catch(() => undefined);
+      await this.#journal.writeSpans(spans, this.#now()).catch(() => undefined);
   }
 
   /** Sets the one timer to when the merge has something to do next. */
