@@ -8,8 +8,8 @@ export default defineConfig({
     // vitest's own default leaves one core idle, which on two cores is half of them.
     maxWorkers: "100%",
     maxConcurrency: 4,
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     restoreMocks: true,
   },
 });

@@ -9,7 +9,7 @@ export default defineConfig({
     // vitest's own default leaves one core idle, which on two cores is half of them.
     maxWorkers: "100%",
     maxConcurrency: 4,
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

@@ -1,6 +1,7 @@
 import { Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
 import type { Signal } from "../../src/kernel/api.ts";
 import { WireWriter } from "../../src/pdata/wire.ts";
+import { PATIENCE_MS } from "./process.ts";
 
 /** A request as it came: the message's bytes after gRPC's own decompression. */
 export interface SunkRequest {
@@ -114,7 +115,7 @@ export class OtlpSink {
   }
 
   /** Resolves when `done` holds, looked at after every request; rejects after `timeoutMs`. */
-  async until(what: string, done: (sink: this) => boolean, timeoutMs = 20_000): Promise<void> {
+  async until(what: string, done: (sink: this) => boolean, timeoutMs = PATIENCE_MS): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#watchers.delete(look);

@@ -2,6 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
+/** How long a test waits for what must happen, when it does not say. Only a failure waits so long; a slow machine must not be one. */
+export const PATIENCE_MS = 60_000;
+
 /** The built command line; `npm run build` makes it. */
 export const CLI = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 
@@ -79,7 +82,7 @@ export class Program {
   }
 
   /** Resolves when `check` gives something; rejects, with the output's end, when the program ends before or `timeoutMs` passes. */
-  async until<T>(what: string, check: (output: string) => T | undefined, timeoutMs = 20_000): Promise<T> {
+  async until<T>(what: string, check: (output: string) => T | undefined, timeoutMs = PATIENCE_MS): Promise<T> {
     return new Promise((resolve, reject) => {
       const done = (settle: () => void): void => {
         clearTimeout(timer);
@@ -100,12 +103,12 @@ export class Program {
   }
 
   /** The first match of `pattern` in the output. */
-  async line(pattern: RegExp, timeoutMs = 20_000): Promise<RegExpExecArray> {
+  async line(pattern: RegExp, timeoutMs = PATIENCE_MS): Promise<RegExpExecArray> {
     return this.until(`output matched ${pattern}`, (output) => pattern.exec(output) ?? undefined, timeoutMs);
   }
 
   /** Resolves when the program has ended by itself. */
-  async exit(timeoutMs = 20_000): Promise<Exit> {
+  async exit(timeoutMs = PATIENCE_MS): Promise<Exit> {
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#watchers.delete(look);
@@ -162,7 +165,7 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 /** Resolves when something accepts connections on 127.0.0.1:`port`; rejects when `program` ends before. */
-export async function accepts(port: number, program: Program, timeoutMs = 20_000): Promise<void> {
+export async function accepts(port: number, program: Program, timeoutMs = PATIENCE_MS): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const connected = await new Promise<boolean>((resolve) => {
