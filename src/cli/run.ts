@@ -14,6 +14,7 @@ import { CommandError, type Edge, StopSignal } from "./edge.ts";
 import { type Loaded, loadConfig } from "./load.ts";
 import type { ConfigOptions } from "./options.ts";
 import { reloadOnHangup } from "./reload.ts";
+import { openSupervisor } from "./supervisor.ts";
 import { openLog, openMetricsPages, processResource } from "./telemetry.ts";
 
 /** How `omnishim` itself is called. */
@@ -62,6 +63,7 @@ async function runPlan(
   observeProcess(metrics, processResource(plan.telemetry, buildInfo));
   // Nothing that listens, as with a nop receiver, would end the process.
   const alive = setInterval(() => {}, 2 ** 30);
+  const supervisor = openSupervisor({ env: edge.env, clock: systemClock, logger });
   try {
     const service = new Service(plan, { logger, metrics, clock: systemClock, build: buildInfo });
     await service.start(timeoutMs);
@@ -70,17 +72,20 @@ async function runPlan(
     for (const line of says) logger.info(line);
     reloadOnHangup({ service, plan, logger, edge, timeoutMs, load });
     logger.info("Everything is ready. Begin running and processing data.");
+    void supervisor.ready();
 
     const cause = await Promise.race([stopped(edge.stop), service.failure]);
     if (cause instanceof StopSignal) logger.info("Received signal from OS", { signal: cause.name });
     else logger.error("The program cannot go on and stops", { error: cause });
     logger.info("Starting shutdown...");
+    void supervisor.stopping();
     const errors = await service.shutdown(timeoutMs);
     await pages.close();
     for (const error of errors) logger.error(error.message);
     logger.info("Shutdown complete.");
     return cause instanceof StopSignal && errors.length === 0 ? 0 : 1;
   } finally {
+    supervisor.close();
     clearInterval(alive);
   }
 }
