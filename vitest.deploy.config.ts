@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/deploy/**/*.test.ts"],
-    globalSetup: ["test/peers/setup.ts"],
+    globalSetup: ["test/peers/setup.ts", "test/deploy/setup.ts"],
     pool: "forks",
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs omnishim as a systemd service from a built checkout (npm ci && npm run build) or an unpacked package.
+# Installs omnishim as a systemd service.
 #
-#   install.sh                      /opt/omnishim, /etc/omnishim, the unit; enables it and starts it (again)
+#   install.sh                      from a built checkout (npm ci && npm run build) or an unpacked package, run by this machine's
+#                                   Node: /opt/omnishim, /etc/omnishim, the unit; enables it and starts it (again)
+#   install.sh --binary FILE        the same with the executable that `npm run build:binary` made, on a machine without Node
 #   install.sh --jaeger v1 BINARY   the same for a native Jaeger all-in-one 1.x (v2: Jaeger v2): /opt/jaeger, its unit
-#   install.sh --uninstall          takes away both services and programs; keeps /etc/omnishim, /etc/jaeger and all data
+#   install.sh --uninstall          takes away both services and programs; keeps /etc/omnishim, /etc/jaeger, data and logs
 #
 # Run it as often as you like: programs and units are replaced, files in /etc that exist are kept. With DESTDIR=DIR it only
 # puts files below DIR: no users, no systemctl.
@@ -38,22 +40,53 @@ start() {
   systemctl restart "$1"
 }
 
-install_omnishim() {
+# Fills /opt/omnishim.new with the program of this checkout and a script that starts it.
+copy_package() {
   command -v node >/dev/null || fail "node was not found; omnishim needs Node 20.19 or newer"
   node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
     fail "node $(node --version) is too old; omnishim needs 20.19 or newer"
   [ -f "$source/dist/main.js" ] || fail "$source/dist/main.js is not there; run: npm ci && npm run build"
   [ -d "$source/node_modules" ] || fail "$source/node_modules is not there; run: npm ci"
-  live add_user omnishim
+  for part in dist proto demo node_modules package.json README.md; do cp -RL "$source/$part" "$new/$part"; done
+  cat >"$new/omnishim" <<'END'
+#!/bin/sh
+exec node "$(dirname "$(readlink -f "$0")")/dist/main.js" "$@"
+END
+  chmod 0755 "$new/omnishim"
+}
+
+# The same with the executable FILE, and the licences of what is in it.
+copy_binary() {
+  [ -x "$1" ] || fail "$1 is not a program; make it with: npm run build:binary"
+  "$1" --version >/dev/null || fail "$1 does not run on this machine"
+  install -m 0755 "$1" "$new/omnishim"
+  licences=$(dirname "$1")/THIRD-PARTY-LICENSES.txt
+  if [ -e "$licences" ]; then cp "$licences" "$new"; fi
+}
+
+# install_omnishim copy_package | install_omnishim copy_binary FILE
+install_omnishim() {
   new=$root/opt/omnishim.new
   rm -rf "$new"
   mkdir -p "$new"
-  for part in dist proto demo node_modules package.json LICENSE README.md; do cp -RL "$source/$part" "$new/$part"; done
+  "$@"
+  cp "$source/LICENSE" "$new"
+  live add_user omnishim
   rm -rf "$root/opt/omnishim"
   mv "$new" "$root/opt/omnishim"
+  mkdir -p "$root/usr/local/bin"
+  ln -sf /opt/omnishim/omnishim "$root/usr/local/bin/omnishim"
   keep "$source/otel.yml" "$root/etc/omnishim/otel.yml"
   keep "$here/omnishim.env" "$root/etc/omnishim/omnishim.env"
+  keep "$here/logrotate.conf" "$root/etc/logrotate.d/omnishim"
+  install -D -m 0644 "$here/tmpfiles.conf" "$root/etc/tmpfiles.d/omnishim.conf"
   install -D -m 0644 "$here/omnishim.service" "$units/omnishim.service"
+  if command -v systemd-notify >/dev/null; then
+    rm -rf "$units/omnishim.service.d/no-systemd-notify.conf"
+  else
+    install -D -m 0644 "$here/no-systemd-notify.conf" "$units/omnishim.service.d/no-systemd-notify.conf"
+  fi
+  live systemd-tmpfiles --create "$root/etc/tmpfiles.d/omnishim.conf"
   live start omnishim.service
   echo "omnishim is installed; its settings are in $root/etc/omnishim, its log in journalctl -u omnishim"
 }
@@ -78,15 +111,19 @@ uninstall() {
     live systemctl disable --now "$unit.service"
     rm -f "$units/$unit.service"
   done
+  rm -rf "$units/omnishim.service.d/no-systemd-notify.conf"
+  rmdir "$units/omnishim.service.d" 2>/dev/null || true
   live systemctl daemon-reload
   rm -rf "$root/opt/omnishim" "$root/opt/jaeger/jaeger" "$root/opt/jaeger/jaeger-all-in-one"
-  echo "removed; $root/etc/omnishim, $root/etc/jaeger, $root/var/lib/omnishim and $root/var/lib/jaeger are kept"
+  rm -f "$root/usr/local/bin/omnishim" "$root/etc/logrotate.d/omnishim" "$root/etc/tmpfiles.d/omnishim.conf"
+  echo "removed; settings in $root/etc/omnishim and $root/etc/jaeger are kept, and all below $root/var"
 }
 
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "must be run as root (or with DESTDIR)"
 case "${1:-}" in
-  "") install_omnishim ;;
+  "") install_omnishim copy_package ;;
+  --binary) [ $# = 2 ] || fail "usage: install.sh --binary FILE"; install_omnishim copy_binary "$2" ;;
   --jaeger) [ $# = 3 ] || fail "usage: install.sh --jaeger v1|v2 BINARY"; install_jaeger "$2" "$3" ;;
   --uninstall) uninstall ;;
-  *) fail "unknown: $1; usage: install.sh [--jaeger v1|v2 BINARY | --uninstall]" ;;
+  *) fail "unknown: $1; usage: install.sh [--binary FILE | --jaeger v1|v2 BINARY | --uninstall]" ;;
 esac

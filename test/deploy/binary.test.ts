@@ -1,30 +1,18 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, inject, it } from "vitest";
 import { accepts, freePorts, Program } from "../kit/process.ts";
 import { Directory, find } from "./machine.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** tools/binary.mjs's exit code when the registry does not give the runtime. */
-const NO_RUNTIME = 69;
-
+const executable = inject("executable");
 const folder = mkdtempSync(join(tmpdir(), "omnishim-binary-test-"));
-
-/** Builds the executable into `folder`. @returns why not, or undefined @throws when the build is broken */
-function build(): string | undefined {
-  const args = [join(root, "tools/binary.mjs"), "--out", folder];
-  const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
-  if (status === NO_RUNTIME) return stderr.trim();
-  if (status !== 0) throw new Error(`tools/binary.mjs: exit code ${status}:\n${stderr}`);
-  return undefined;
-}
-
 const rootless = process.getuid?.() === 0 && find("chroot") !== undefined ? undefined : "chroot needs root";
-const missing = rootless ?? build();
+const missing = rootless ?? executable.skipped;
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -44,7 +32,7 @@ describe.skipIf(missing !== undefined)(
 
     if (missing === undefined) {
       const directory = new Directory(place);
-      directory.program(join(folder, `omnishim-linux-${process.arch}`), "omnishim");
+      directory.program(executable.path ?? "", "omnishim");
       copyFileSync(join(root, "otel.yml"), join(place, "etc/otel.yml"));
     }
 

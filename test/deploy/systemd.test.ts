@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const folder = join(root, "deploy/systemd");
 const units = ["omnishim", "jaeger-v1", "jaeger-v2"];
 const peers = inject("peers");
+const executable = inject("executable");
 
 function text(name: string): string {
   return readFileSync(join(folder, name), "utf8");
@@ -38,8 +39,9 @@ const analyze = spawnSync("systemd-analyze", ["--version"]).status === 0;
 describe.skipIf(!analyze)(`units${analyze ? "" : " (skipped: systemd-analyze is not installed)"}`, () => {
   it.each(units)("%s.service has nothing that systemd-analyze verify finds", (unit) => {
     const file = join(place(), `${unit}.service`);
-    // Jaeger is not installed here, which verify would find.
-    writeFileSync(file, text(`${unit}.service`).replace(/^ExecStart=\/opt\/jaeger\/\S+/m, "ExecStart=/bin/true"));
+    // The programs are not installed here, which verify would find.
+    const unitText = text(`${unit}.service`).replaceAll(/^(ExecStart(?:Pre)?)=\/opt\/\S+/gm, "$1=/bin/true");
+    writeFileSync(file, unitText);
     const { status, stderr } = spawnSync("systemd-analyze", ["verify", "--man=no", file], { encoding: "utf8" });
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
@@ -62,20 +64,31 @@ describe("install.sh", () => {
   }, 120_000);
 
   it("install.sh puts a program in place that takes the configuration it puts beside it", async () => {
-    const program = new Program(process.execPath, [
-      at("opt/omnishim/dist/main.js"),
-      "validate",
-      "--config",
-      at("etc/omnishim/otel.yml"),
-    ]);
+    const program = new Program(at("opt/omnishim/omnishim"), ["validate", "--config", at("etc/omnishim/otel.yml")]);
     try {
       expect(await program.exit(), program.output).toEqual({ code: 0, signal: undefined });
     } finally {
       await program.stop();
     }
     const unit = readFileSync(at("etc/systemd/system/omnishim.service"), "utf8");
-    expect(unit).toContain("/opt/omnishim/dist/main.js --config /etc/omnishim/otel.yml");
+    expect(unit).toContain("/opt/omnishim/omnishim --config /etc/omnishim/otel.yml");
   });
+
+  it.skipIf(executable.path === undefined)(
+    `install.sh --binary puts the executable in the same place${executable.skipped ? ` (skipped: ${executable.skipped})` : ""}`,
+    async () => {
+      install("--binary", executable.path ?? "");
+      try {
+        expect(existsSync(at("opt/omnishim/dist"))).toBe(false);
+        expect(readFileSync(at("opt/omnishim/THIRD-PARTY-LICENSES.txt"), "utf8")).toContain("\nprotobufjs 7.");
+        const program = new Program(at("opt/omnishim/omnishim"), ["--version"], { env: { PATH: "/nowhere" } });
+        expect(await program.exit(), program.output).toEqual({ code: 0, signal: undefined });
+      } finally {
+        install();
+      }
+    },
+    60_000,
+  );
 
   it("install.sh keeps changed settings and replaces the program when it is run again", () => {
     writeFileSync(at("etc/omnishim/omnishim.env"), "JAEGER_ENDPOINT=elsewhere:4317\n");
@@ -91,6 +104,7 @@ describe("install.sh", () => {
         .stderr;
     expect(refused("--remove")).toContain("unknown: --remove");
     expect(refused("--jaeger", "v1", at("no-such-file"))).toContain("no-such-file is not a program");
+    expect(refused("--binary", at("no-such-file"))).toContain("no-such-file is not a program");
     expect(refused("--jaeger", "v3", process.execPath)).toContain("v1 or v2, not v3");
   });
 
@@ -99,7 +113,12 @@ describe("install.sh", () => {
     expect(existsSync(at("etc/jaeger/jaeger-v2.yml"))).toBe(true);
     install("--uninstall");
     install("--uninstall");
-    const gone = ["opt/omnishim", "opt/jaeger/jaeger", ...units.map((unit) => `etc/systemd/system/${unit}.service`)];
+    const gone = [
+      "opt/omnishim",
+      "etc/logrotate.d/omnishim",
+      "opt/jaeger/jaeger",
+      ...units.map((unit) => `etc/systemd/system/${unit}.service`),
+    ];
     expect(gone.filter((path) => existsSync(at(path)))).toEqual([]);
     expect(existsSync(at("etc/omnishim/omnishim.env"))).toBe(true);
   });
