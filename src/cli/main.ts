@@ -12,6 +12,7 @@ import { addInit } from "./init.ts";
 import { addMigrate } from "./migrate.ts";
 import { addConfigOptions, allOptions, DEFAULT_SHUTDOWN_TIMEOUT } from "./options.ts";
 import type { PrintOptions } from "./print-config.ts";
+import { addProbe } from "./probe.ts";
 import { addReport } from "./report.ts";
 import type { RunOptions } from "./run.ts";
 import { addStats } from "./stats.ts";
@@ -111,6 +112,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
   addExplain(program, edge, setCode);
   addReport(program, edge, setCode);
   addCollect(program, edge, setCode);
+  addProbe(program, edge, setCode);
   return program;
 }
 

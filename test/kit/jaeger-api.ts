@@ -38,6 +38,12 @@ export class JaegerApi {
         const found = traces.filter(({ traceID }) => url.pathname.endsWith(traceID));
         if (found.length > 0) answer({ data: found });
         else response.writeHead(404).end('{"data":null,"errors":[{"code":404,"msg":"trace not found"}]}');
+      } else if (/^\/api\/v3\/traces\/[0-9a-f]+$/.test(url.pathname) && apis.includes("v3")) {
+        const data = traces.filter(({ traceID }) => url.pathname.endsWith(traceID));
+        if (data.length === 0) response.writeHead(404).end('{"error":{"httpCode":404,"message":"No traces found"}}');
+        else answer({ result: JSON.parse(protoToJson("traces", encodeTraces(resourceSpansOf({ data })))) as unknown });
+      } else if (url.pathname === (apis.includes("v1") ? "/api/services" : "/api/v3/services")) {
+        answer(apis.includes("v1") ? { data: ["omni-proxy"], total: 1 } : { services: ["omni-proxy"] });
       } else if (url.pathname === "/api/v3/traces" && apis.includes("v3")) {
         const [from, to] = ["min", "max"].map((end) => Date.parse(query.get(`query.start_time_${end}`) ?? "") * 1000);
         const data = within(

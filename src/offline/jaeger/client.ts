@@ -78,9 +78,23 @@ export async function fetchTraces(
 export async function fetchTrace(
   query: Pick<JaegerQuery, "url" | "headers" | "timeoutMs">,
   traceId: string,
+  stop?: AbortSignal,
 ): Promise<FetchedTrace | undefined> {
-  const answer = await get({ base: baseUrl(query.url), query, stop: undefined }, `api/traces/${traceId}`);
-  return answer === undefined ? undefined : tracesOf(answer)[0];
+  const http = { base: baseUrl(query.url), query, stop };
+  const answer = await get(http, `api/traces/${traceId}`);
+  if (answer !== undefined) return tracesOf(answer)[0];
+  const newer = await get(http, `api/v3/traces/${traceId}`);
+  return newer === undefined ? undefined : tracesOfV3(newer, http.base).find((trace) => trace.traceId === traceId);
+}
+
+/** Makes sure that Jaeger's API is there, of either version. @throws Problem */
+export async function findJaeger(
+  query: Pick<JaegerQuery, "url" | "headers" | "timeoutMs">,
+  stop?: AbortSignal,
+): Promise<void> {
+  const http = { base: baseUrl(query.url), query, stop };
+  if ((await get(http, "api/services")) === undefined && (await get(http, "api/v3/services")) === undefined)
+    missing(`${http.base.href}: neither /api/services nor /api/v3/services is there; give the address of Jaeger's UI`);
 }
 
 interface Http {
@@ -112,12 +126,15 @@ async function askV3(http: Http, fromUs: number, toUs: number, limit: number): P
     "query.search_depth": String(limit),
   });
   const answer = await get(http, `api/v3/traces?${asked}`);
-  if (answer === undefined) return undefined;
+  return answer === undefined ? undefined : tracesOfV3(answer, http.base);
+}
+
+function tracesOfV3(answer: string, base: URL): FetchedTrace[] {
   const traces = new Map<string, ResourceSpans[]>();
   // Long answers come as several objects, one after the other.
   for (const text of answer.trim().split(/\n(?=\{)/)) {
     const { result, error } = JSON.parse(text) as { result?: unknown; error?: { message?: string } };
-    if (error) throw new Problem(`${http.base.href}: ${error.message ?? "answered with an error"}`);
+    if (error) throw new Problem(`${base.href}: ${error.message ?? "answered with an error"}`);
     if (result === undefined) continue;
     for (const part of decodeTraces(jsonToProto("traces", Buffer.from(JSON.stringify(result))))) {
       for (const [traceId, spans] of splitByTrace(part)) {
