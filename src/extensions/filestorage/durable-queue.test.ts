@@ -46,7 +46,14 @@ async function run({ send, disk = new CrashDisk(), queue = {}, retry = {} }: Run
     shutdown: async () => {},
     capacityBytes: Number.POSITIVE_INFINITY,
     openLog: ({ purpose }) =>
-      SegmentLog.open(purpose, disk, { budget, telemetry, clock, fsync: true, segmentBytes: 1 << 20 }),
+      SegmentLog.open(purpose, disk, {
+        budget,
+        telemetry,
+        clock,
+        fsync: true,
+        segmentBytes: 1 << 20,
+        savers: new Set(),
+      }),
     openMap: () => Promise.reject(new Error("not used")),
   };
   const exporter = createExporter({

@@ -50,6 +50,7 @@ export class FileStorage implements StorageExtension {
       clock: settings.clock,
       fsync: config.fsync,
       segmentBytes: Math.min(LARGEST_SEGMENT, Math.max(SMALLEST_SEGMENT, Math.floor(budget.limit / 16))),
+      savers: new Set(),
     };
   }
 

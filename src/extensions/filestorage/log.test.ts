@@ -35,6 +35,7 @@ function surroundings(over: Partial<{ limit: number; segmentBytes: number; fsync
     clock,
     fsync: over.fsync ?? true,
     segmentBytes: over.segmentBytes ?? 1 << 20,
+    savers: new Set(),
   };
   return { parts, said, budget, metrics, clock };
 }
@@ -298,6 +299,34 @@ describe("SegmentLog", () => {
     const again = surroundings();
     expect(await leftIn(await SegmentLog.open("c", disk.kill(), again.parts))).toEqual(["before", "after"]);
     expect(again.said).toEqual([]);
+  });
+
+  it("append gives back what is done, of its own and of others' logs, when the disk is full", async () => {
+    const [disk, others] = [new CrashDisk(), new CrashDisk()];
+    const env = surroundings();
+    const log = await SegmentLog.open("c", disk, env.parts);
+    const other = await SegmentLog.open("d", others, env.parts);
+    for (const one of [log, other]) one.done(await one.append(text("x".repeat(1000)), 1));
+    await settle();
+    expect([disk.used, others.used].every((used) => used > 1000)).toBe(true); // kept to be written on
+    disk.capacity = disk.used + 30;
+    await expect(log.append(text("y".repeat(1000)), 1)).rejects.toMatchObject({ grpcCode: 8 });
+    await settle();
+    expect([disk.used, others.used]).toEqual([0, 0]);
+    await log.append(text("y".repeat(1000)), 1);
+  });
+
+  it("append seals what it wrote when the disk is full, so that it goes when it is done whatever comes behind it", async () => {
+    const disk = new CrashDisk();
+    const log = await SegmentLog.open("c", disk, surroundings({ segmentBytes: 16_000 }).parts);
+    const first = await log.append(text("x".repeat(1000)), 1);
+    disk.capacity = disk.used + 30;
+    await expect(log.append(text("y".repeat(1000)), 1)).rejects.toMatchObject({ grpcCode: 8 });
+    disk.capacity = Number.POSITIVE_INFINITY;
+    await log.append(text("z"), 1);
+    log.done(first);
+    await settle();
+    expect(disk.used).toBeLessThan(100);
   });
 
   it("append never writes again into a file whose sync failed", async () => {

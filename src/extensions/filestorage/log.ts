@@ -8,6 +8,7 @@ import type { StorageParts } from "./parts.ts";
 import { recover } from "./recovery.ts";
 import { type Entry, Segment, segmentFile } from "./segment.ts";
 import { TailFile } from "./tail-file.ts";
+import { isOutOfSpace } from "./telemetry.ts";
 
 /** What goes into one write and one fsync at most. */
 const GROUP_BYTES = 8 * 1024 * 1024;
@@ -41,6 +42,8 @@ export class SegmentLog implements RecordLog {
   #segments: Set<Segment>;
   /** Segments with something to be written down or removed. */
   readonly #untidy = new Set<Segment>();
+  /** There was no room for a record: the current segment goes when it is all done. */
+  #isSaving = false;
   #closing: Promise<void> | undefined;
   #isClosed = false;
 
@@ -56,6 +59,7 @@ export class SegmentLog implements RecordLog {
       (jobs) => this.#commit(jobs),
       () => this.#tidy(),
     );
+    parts.savers.add(this.#save);
   }
 
   /** Reads what earlier runs left. @throws Error when the files are of another format */
@@ -72,12 +76,7 @@ export class SegmentLog implements RecordLog {
     if (this.#closing) throw new ConsumeError("retryable", "the storage is closed", { grpcCode: 14 });
     const size = parts.reduce((sum, part) => sum + part.length, 0);
     if (!budget.tryTake(size + RECORD_OVERHEAD)) {
-      // A segment that is only kept to be written on may hold nothing but what is done.
-      const current = this.#current;
-      if (current?.live === 0 && current.count > 0) {
-        this.#untidy.add(current);
-        this.#writer.stir();
-      }
+      this.#makeRoom();
       throw telemetry.full();
     }
     const job: Job = { parts, tag, size, entry: undefined };
@@ -115,6 +114,7 @@ export class SegmentLog implements RecordLog {
   }
 
   async #close(): Promise<void> {
+    this.#parts.savers.delete(this.#save);
     this.#writer.stir();
     await this.#writer.idle();
     for (const segment of this.#segments) {
@@ -151,11 +151,28 @@ export class SegmentLog implements RecordLog {
         segment.budgeted += job.size + RECORD_OVERHEAD;
       });
     } catch (error) {
-      if (this.#current?.isBroken) await this.#seal(this.#current);
+      const current = this.#current;
+      // What is sealed goes as soon as its records are done; what is written on may never be all done.
+      if (current?.isBroken || (current && isOutOfSpace(error) && current.end >= this.#parts.segmentBytes / 16))
+        await this.#seal(current);
+      if (isOutOfSpace(error)) this.#makeRoom();
       throw telemetry.failed(error, this.#folder.path, jobs.length);
     }
     telemetry.committed((clock.monotonic() - began) / 1000);
   }
+
+  #makeRoom(): void {
+    for (const save of this.#parts.savers) save();
+  }
+
+  /** A segment that is only kept to be written on may hold nothing but what is done. */
+  readonly #save = (): void => {
+    const current = this.#current;
+    if (current?.live !== 0 || current.count === 0 || this.#closing) return;
+    this.#isSaving = true;
+    this.#untidy.add(current);
+    this.#writer.stir();
+  };
 
   async #writable(): Promise<Segment> {
     const { segmentBytes, fsync, budget } = this.#parts;
@@ -185,12 +202,13 @@ export class SegmentLog implements RecordLog {
       if (segment.live === 0 && segment.isSealed) await this.#remove(segment);
       else await segment.writeDone().catch(() => {});
     }
+    this.#isSaving = false;
   }
 
   /** Whether to give the disk back what the current segment takes although it could be written on. */
   #isWorthFreeing(segment: Segment): boolean {
     const { segmentBytes, budget } = this.#parts;
-    return segment.end >= segmentBytes / 4 || budget.used > budget.limit / 2;
+    return this.#isSaving || segment.end >= segmentBytes / 4 || budget.used > budget.limit / 2;
   }
 
   async #remove(segment: Segment): Promise<void> {

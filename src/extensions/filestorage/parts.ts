@@ -11,4 +11,6 @@ export interface StorageParts {
   readonly fsync: boolean;
   /** A segment that has grown to this is followed by the next. A larger record has a segment of its own. */
   readonly segmentBytes: number;
+  /** One a log: has it give back what it only keeps to be written on. All are called when there is no room for a record. */
+  readonly savers: Set<() => void>;
 }

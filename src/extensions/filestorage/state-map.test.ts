@@ -17,6 +17,7 @@ function parts(): StorageParts {
     telemetry: new StorageTelemetry(testSettings("file_storage"), budget),
     fsync: true,
     segmentBytes: 1000,
+    savers: new Set(),
   };
 }
 

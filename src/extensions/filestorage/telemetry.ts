@@ -16,6 +16,11 @@ const REPEAT_MS = 30_000;
 const COMMIT_BUCKETS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5];
 const OUT_OF_SPACE = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
+/** Whether a write failed because nothing more fits. */
+export function isOutOfSpace(error: unknown): boolean {
+  return OUT_OF_SPACE.has((error as NodeJS.ErrnoException).code ?? "");
+}
+
 export class StorageTelemetry {
   readonly #settings: Settings;
   readonly #storage: string;
@@ -103,8 +108,7 @@ export class StorageTelemetry {
 
   /** What a sender is told when the file system refused a write. */
   failed(error: unknown, path: string, records: number): ConsumeError {
-    const code = (error as NodeJS.ErrnoException).code ?? "";
-    const isSpace = OUT_OF_SPACE.has(code);
+    const isSpace = isOutOfSpace(error);
     const cause = isSpace ? "no_space" : "error";
     this.#refused.add(records, { storage: this.#storage, cause });
     const detail = error instanceof Error ? error.message : String(error);
