@@ -53,7 +53,7 @@ export interface StorageClient {
 
 /** An extension that other components can name with `storage:`. It is started before them and stopped after them. */
 export interface StorageExtension extends Component {
-  /** What all clients together may keep, bytes. */
+  /** What all clients together may keep now, bytes; it falls where the disk holds less. */
   readonly capacityBytes: number;
   /** Opens a client's log. @throws Error when it cannot be used, with what to do. */
   openLog(client: StorageClient): Promise<RecordLog>;

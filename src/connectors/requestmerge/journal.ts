@@ -43,7 +43,7 @@ export interface Reader {
  */
 export class Journal {
   readonly #log: RecordLog;
-  readonly #limitBytes: number;
+  readonly #limitBytes: () => number;
   /** What is not forgotten, in order of position from `#first` on. */
   #kept: Kept[] = [];
   #first = 0;
@@ -51,14 +51,14 @@ export class Journal {
   #position = 0;
 
   /** @param limitBytes above this it `isFull`, and may forget what is needed */
-  constructor(log: RecordLog, limitBytes: number) {
+  constructor(log: RecordLog, limitBytes: () => number) {
     this.#log = log;
     this.#limitBytes = limitBytes;
   }
 
   /** Whether it holds as much as it may. */
   get isFull(): boolean {
-    return this.#bytes > this.#limitBytes;
+    return this.#bytes > this.#limitBytes();
   }
 
   /** Gives what is left of an earlier process, in order. Call it first. */

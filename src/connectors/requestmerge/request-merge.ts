@@ -139,7 +139,7 @@ export class RequestMerge implements Component {
     });
     const now = this.#now();
     // Half of the storage is left to the sending queues: were it full of lines, no trace could leave and none be forgotten.
-    const journal = new Journal(log, Math.min(max_storage_mib * 1024 * 1024, extension.capacityBytes / 2));
+    const journal = new Journal(log, () => Math.min(max_storage_mib * 1024 * 1024, extension.capacityBytes / 2));
     this.#observer.isReplaying = true;
     await journal.read(
       {

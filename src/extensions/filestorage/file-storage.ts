@@ -1,4 +1,4 @@
-import { access, constants, mkdir, stat } from "node:fs/promises";
+import { access, constants, mkdir, stat, statfs } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Host, Settings } from "../../kernel/api.ts";
 import { folderName } from "../../kernel/folder-name.ts";
@@ -17,7 +17,7 @@ import { StorageTelemetry } from "./telemetry.ts";
 const MIB = 1024 * 1024;
 const LARGEST_SEGMENT = 16 * MIB;
 const SMALLEST_SEGMENT = 64 * 1024;
-/** How often it looks whether the directory is still its own. */
+/** How often it looks whether the directory is still its own, and how much fits there. */
 const WATCH_MS = 10_000;
 
 /**
@@ -26,7 +26,6 @@ const WATCH_MS = 10_000;
  * Life: made -> start: directory made and locked -> running -> shutdown: what clients left open is closed, lock released.
  */
 export class FileStorage implements StorageExtension {
-  readonly capacityBytes: number;
   readonly #config: FileStorageConfig;
   readonly #settings: Settings;
   readonly #directory: string;
@@ -41,17 +40,22 @@ export class FileStorage implements StorageExtension {
     this.#config = config;
     this.#settings = settings;
     this.#directory = resolve(config.directory);
-    this.capacityBytes = config.max_size_mib * MIB;
-    const budget = new Budget(this.capacityBytes);
+    const budget = new Budget(config.max_size_mib * MIB);
     this.#telemetry = new StorageTelemetry(settings, budget);
     this.#parts = {
       budget,
       telemetry: this.#telemetry,
       clock: settings.clock,
       fsync: config.fsync,
-      segmentBytes: Math.min(LARGEST_SEGMENT, Math.max(SMALLEST_SEGMENT, Math.floor(budget.limit / 16))),
-      savers: new Set(),
+      get segmentBytes() {
+        return Math.min(LARGEST_SEGMENT, Math.max(SMALLEST_SEGMENT, Math.floor(budget.capacity / 16)));
+      },
+      savers: new Set([() => void this.#measure()]),
     };
+  }
+
+  get capacityBytes(): number {
+    return this.#parts.budget.capacity;
   }
 
   /** @throws Error that names the key of the file and what to do */
@@ -60,6 +64,7 @@ export class FileStorage implements StorageExtension {
     await this.#prepare();
     this.#lock = await lockDirectory(this.#directory, this.#config.timeout, this.#settings.clock);
     await this.#lookForCollectorFiles();
+    await this.#measure();
     this.#watchLock(host);
   }
 
@@ -93,6 +98,7 @@ export class FileStorage implements StorageExtension {
     });
     const opened = await open(name, folder);
     this.#opened.set(name, opened);
+    await this.#measure(); // what it found is counted as used now
     return opened;
   }
 
@@ -129,8 +135,19 @@ export class FileStorage implements StorageExtension {
       );
   }
 
+  /** Looks how much fits on the disk. Where that cannot be known, `max_size_mib` alone counts. */
+  async #measure(): Promise<void> {
+    try {
+      const { bavail, bsize } = await statfs(this.#directory);
+      this.#parts.budget.measured(bavail * bsize);
+    } catch {
+      this.#parts.budget.measured(Number.POSITIVE_INFINITY);
+    }
+  }
+
   #watchLock(host: Host): void {
     this.#watch = this.#settings.clock.after(WATCH_MS, () => {
+      void this.#measure();
       void this.#lock?.isHeld().then((isHeld) => {
         if (!this.#watch) return;
         if (isHeld) return this.#watchLock(host);

@@ -316,6 +316,24 @@ describe("SegmentLog", () => {
     await log.append(text("y".repeat(1000)), 1);
   });
 
+  it("append leaves a part of the disk free, and says that the disk is full, where it holds less than max_size_mib", async () => {
+    const env = surroundings({ limit: 1 << 30 });
+    const log = await SegmentLog.open("c", new CrashDisk(), env.parts);
+    env.budget.measured(10_000);
+    const fill = async (): Promise<never> => {
+      for (;;) await log.append(text("x".repeat(500)), 1);
+    };
+    await expect(fill()).rejects.toMatchObject({
+      disposition: "retryable",
+      grpcCode: 8,
+      message: expect.stringContaining("no space left: the disk holds"),
+    });
+    expect(env.budget.used).toBeGreaterThan(8500);
+    expect(env.budget.used).toBeLessThan(9400);
+    env.budget.measured(10_000);
+    await log.append(text("x".repeat(500)), 1);
+  });
+
   it("append seals what it wrote when the disk is full, so that it goes when it is done whatever comes behind it", async () => {
     const disk = new CrashDisk();
     const log = await SegmentLog.open("c", disk, surroundings({ segmentBytes: 16_000 }).parts);

@@ -208,7 +208,7 @@ export class SegmentLog implements RecordLog {
   /** Whether to give the disk back what the current segment takes although it could be written on. */
   #isWorthFreeing(segment: Segment): boolean {
     const { segmentBytes, budget } = this.#parts;
-    return this.#isSaving || segment.end >= segmentBytes / 4 || budget.used > budget.limit / 2;
+    return this.#isSaving || segment.end >= segmentBytes / 4 || budget.used > budget.capacity / 2;
   }
 
   async #remove(segment: Segment): Promise<void> {

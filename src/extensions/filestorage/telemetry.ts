@@ -40,7 +40,12 @@ export class StorageTelemetry {
     this.#throttle = new Throttle(settings.clock, REPEAT_MS);
     const labels = { storage: this.#storage };
     metrics.observed("omnishim_storage_bytes", "Bytes that the storage holds.", () => budget.used, labels);
-    metrics.observed("omnishim_storage_capacity_bytes", "max_size_mib, in bytes.", () => budget.limit, labels);
+    metrics.observed(
+      "omnishim_storage_capacity_bytes",
+      "What may be used, in bytes: max_size_mib, or what the disk holds when that is less.",
+      () => budget.capacity,
+      labels,
+    );
     this.#damaged = metrics.counter(
       "omnishim_storage_damaged_bytes",
       "Bytes that could not be read as records and were set aside or left out.",
@@ -92,16 +97,25 @@ export class StorageTelemetry {
     this.#settings.logger.info("The storage can write again");
   }
 
-  /** What a sender is told when `max_size_mib` is used up. */
+  /** What a sender is told when what may be used is used up. */
   full(): ConsumeError {
-    this.#refused.add(1, { storage: this.#storage, cause: "full" });
-    const mib = this.#budget.limit / 1024 / 1024;
-    const message = `${this.#storage} is full: max_size_mib (${mib}) is used up`;
+    const { limit, capacity } = this.#budget;
+    const isDisk = capacity < limit;
+    this.#refused.add(1, { storage: this.#storage, cause: isDisk ? "no_space" : "full" });
+    const mib = Math.floor(capacity / 1024 / 1024);
+    const message = isDisk
+      ? `${this.#storage}: no space left: the disk holds ${mib} MiB of it and no more`
+      : `${this.#storage} is full: max_size_mib (${mib}) is used up`;
     const passed = this.#throttle.pass("full");
     if (passed)
       this.#settings.logger.warn(
-        "The storage is full and refuses new data until some is delivered. Senders are told to come again; raise max_size_mib if this lasts",
-        { max_size_mib: mib, ...(passed.held > 0 ? { unlogged_refusals: passed.held } : {}) },
+        isDisk
+          ? "The disk of the storage is full: new data is refused until some is delivered. Senders are told to come again; free some space"
+          : "The storage is full and refuses new data until some is delivered. Senders are told to come again; raise max_size_mib if this lasts",
+        {
+          [isDisk ? "capacity_mib" : "max_size_mib"]: mib,
+          ...(passed.held > 0 ? { unlogged_refusals: passed.held } : {}),
+        },
       );
     return new ConsumeError("retryable", message, { grpcCode: RESOURCE_EXHAUSTED, retryAfterMs: RETRY_AFTER_MS });
   }
