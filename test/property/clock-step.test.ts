@@ -102,7 +102,14 @@ const scenarios: Readonly<Record<string, (clock: FakeClock) => Promise<unknown>>
         start: async () => {},
         shutdown: async () => {},
         openLog: ({ purpose }) =>
-          SegmentLog.open(purpose, disk, { budget, telemetry, clock, fsync: true, segmentBytes: 1 << 16 }),
+          SegmentLog.open(purpose, disk, {
+            budget,
+            telemetry,
+            clock,
+            fsync: true,
+            segmentBytes: 1 << 16,
+            savers: new Set(),
+          }),
         openMap: () => Promise.reject(new Error("not used")),
       };
       const exporter = createExporter({
