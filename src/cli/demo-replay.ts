@@ -37,7 +37,7 @@ export async function replay(
   const client = new GrpcClient({
     target: `dns:///${address}`,
     tls: undefined,
-    gzip: false,
+    gzip: undefined,
     waitForReady: false,
     balancer: "pick_first",
     keepalive: undefined,

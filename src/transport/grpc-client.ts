@@ -1,14 +1,7 @@
 /** A client for unary gRPC calls whose messages are bytes; over grpc-js. Knows nothing of what the bytes mean. */
-import {
-  type ChannelOptions,
-  Client,
-  compressionAlgorithms,
-  credentials,
-  Metadata,
-  type ServiceError,
-  status,
-} from "@grpc/grpc-js";
+import { type ChannelOptions, Client, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { connectionHint } from "./connection-hint.ts";
+import { gzipOptions } from "./grpc/send-gzip.ts";
 import type { TlsClient } from "./tls-client.ts";
 
 /** How to reach the server. Times are milliseconds. */
@@ -17,7 +10,8 @@ export interface GrpcClientOptions {
   readonly target: string;
   /** Undefined: no TLS. */
   readonly tls: TlsClient | undefined;
-  readonly gzip: boolean;
+  /** Level of gzip as `compressor` takes it; undefined: no compression. */
+  readonly gzip: number | undefined;
   /** Wait for a connection until the deadline instead of failing at once when there is none. */
   readonly waitForReady: boolean;
   readonly balancer: "pick_first" | "round_robin";
@@ -67,7 +61,7 @@ export class GrpcClient {
       "grpc.max_reconnect_backoff_ms": LONGEST_RECONNECT_MS,
       // Two exporters to one server have connections of their own: one that hangs stalls itself alone.
       "grpc.use_local_subchannel_pool": 1,
-      ...(options.gzip ? { "grpc.default_compression_algorithm": compressionAlgorithms.gzip } : {}),
+      ...(options.gzip === undefined ? {} : gzipOptions(options.gzip)),
       ...(keepalive
         ? {
             "grpc.keepalive_time_ms": keepalive.timeMs,

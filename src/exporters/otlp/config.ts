@@ -34,11 +34,13 @@ const endpoint = text().check((ctx) => {
 
 /**
  * The Collector's keys and defaults (otlpexporter, configgrpc.ClientConfig). Not here: middlewares.
+ * `compression_params` is confighttp's; configgrpc has no level.
  * `write_buffer_size` and `read_buffer_size` are grpc-go's; they are accepted and change nothing.
  */
 export const otlpGrpcSchema = section({
   endpoint,
   compression,
+  compression_params: section({ level: int(0, -2) }),
   tls: tlsClientSchema,
   auth: authSection(),
   headers: requestHeaders(),
@@ -56,7 +58,14 @@ export const otlpGrpcSchema = section({
   read_buffer_size: int(0),
   ...networkKeys,
 }).check((ctx) => {
-  const { auth, tls, endpoint } = ctx.value;
+  const { auth, tls, endpoint, compression_params } = ctx.value;
+  if (compression_params.level > 9)
+    ctx.issues.push({
+      code: "custom",
+      input: ctx.value,
+      path: ["compression_params", "level"],
+      message: `must be at most 9 for compression "gzip", got ${compression_params.level}`,
+    });
   if (!auth || !isPlaintext(tls) || endpoint.startsWith("https://")) return;
   ctx.issues.push({
     code: "custom",

@@ -4,6 +4,7 @@ import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { type Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { Authority } from "../../../test/kit/certificates.ts";
@@ -59,6 +60,7 @@ describe("otlpGrpcSchema", () => {
   it("has the Collector's defaults", () => {
     expect(decodeSection(otlpGrpcSchema, { endpoint: "jaeger:4317" }).effective).toMatchObject({
       compression: "gzip",
+      compression_params: { level: 0 },
       timeout: "5s",
       wait_for_ready: false,
       balancer_name: "round_robin",
@@ -123,6 +125,31 @@ describe("OtlpGrpcSender", () => {
     await sender.send(batch("traces"), patient);
     expect(seen[0]?.["grpc-encoding"]).toBe(encoding);
     expect(seen[0]?.["grpc-timeout"]).toMatch(/^\d+m$/);
+  });
+
+  it.each([
+    [4, {}],
+    [4, { level: 1 }],
+    [0, { level: -1 }],
+    [2, { level: 9 }],
+  ])("sends gzip with a header that says XFL %i for compression_params %j", async (extra, compression_params) => {
+    const bodies: Buffer[] = [];
+    const server = http2.createServer().on("stream", (stream) => {
+      stream.on("data", (chunk: Buffer) => bodies.push(chunk));
+      stream.on("end", () => {
+        stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+        stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+        stream.end(Buffer.alloc(5));
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    cleanups.push(() => server.close());
+    const sender = await senderTo(`127.0.0.1:${(server.address() as AddressInfo).port}`, { compression_params });
+    await sender.send(batch("traces"), patient);
+    const body = Buffer.concat(bodies);
+    // RFC 1952: 4 is "fastest algorithm", 2 "maximum compression".
+    expect([body[0], body.readUInt16BE(5), body[5 + 8]]).toEqual([1, 0x1f8b, extra]);
+    expect(gunzipSync(body.subarray(5))).toEqual(Buffer.from(batch("traces").bytes));
   });
 
   it("sends the configured headers and names itself", async () => {

@@ -109,7 +109,7 @@ export class OtlpGrpcSender {
     this.#client = new GrpcClient({
       target: this.#target.target,
       tls,
-      gzip: config.compression === "gzip",
+      gzip: config.compression === "gzip" ? config.compression_params.level : undefined,
       waitForReady: config.wait_for_ready,
       balancer: config.balancer_name,
       keepalive: config.keepalive && {

@@ -39,6 +39,8 @@ describe("compressor", () => {
     const text = Buffer.from(Array.from({ length: 20_000 }, (_, at) => `span ${at % 977} of ${at % 31}`).join());
     const size = async (level: number) => (await compressor("gzip", level)?.(text))?.length ?? 0;
     const [small, fast, huffman] = [await size(9), await size(1), await size(-2)];
+    expect(await size(0)).toBe(fast);
+    expect(await size(-1)).toBeLessThan(fast);
     expect(small).toBeLessThan(fast);
     expect(fast).toBeLessThan(huffman);
   });

@@ -39,7 +39,7 @@ export function compressionProblem(name: Compression): string | undefined {
  * A function that compresses, or undefined for no compression.
  * @throws Error when `compressionProblem` says so
  * @param level 1 (fast) to 9 (small) for gzip, zlib and deflate, any for zstd, none for snappy;
- * -1 and 0 are the library's default, -2 is Huffman only.
+ * -1 is the library's default, -2 is Huffman only; 0 is DEFAULT_LEVEL, of zstd the library's default.
  */
 export function compressor(name: Compression, level: number): Compress | undefined {
   switch (name) {
@@ -67,14 +67,25 @@ export function compressor(name: Compression, level: number): Compress | undefin
 /** zlib.constants.ZSTD_c_compressionLevel. */
 const ZSTD_COMPRESSION_LEVEL = 100;
 
+/** Spans take 2 % more bytes than at zlib's own 6, and a third of its time: docs/adr/017-gzip-level.md. */
+const DEFAULT_LEVEL = 1;
+/** The most memory for zlib's tables, and few trips to its thread: with 16 KiB a trip, as is Node's default, a third more time. */
+const MEMORY_LEVEL = 9;
+const MOST_CHUNK_BYTES = 256 * 1024;
+const LEAST_CHUNK_BYTES = 4096;
+
 function zlibOptions(level: number): zlib.ZlibOptions {
-  if (level === -2) return { strategy: zlib.constants.Z_HUFFMAN_ONLY };
-  return level > 0 ? { level } : {};
+  if (level === -2) return { memLevel: MEMORY_LEVEL, strategy: zlib.constants.Z_HUFFMAN_ONLY };
+  return { memLevel: MEMORY_LEVEL, level: level === 0 ? DEFAULT_LEVEL : level };
 }
 
 function bind(compress: typeof zlib.gzip, options: object): Compress {
   const run = promisify<zlib.InputType, object, Buffer>(compress);
-  return (bytes) => run(bytes, options);
+  return (bytes) =>
+    run(bytes, {
+      ...options,
+      chunkSize: Math.min(MOST_CHUNK_BYTES, Math.max(LEAST_CHUNK_BYTES, Math.ceil(bytes.length / 2))),
+    });
 }
 
 /** What a chunk of snappy's framed format holds at most. */
