@@ -29,6 +29,10 @@ import { zoneOffsetSeconds } from "./timezone.ts";
 
 /** A boot-clock stamp this far below the newest one means another boot, or an older file. */
 const BOOT_FALL_US = 2e6;
+/** Sources that are kept; what names new ones without end finds the oldest forgotten. */
+const MOST_SOURCES = 10_000;
+/** Processes of one source whose scheduler line waits for its next line. */
+const MOST_PROCESSES = 1024;
 /** Connections that failed and are, so far, no request. */
 const MOST_UNNAMED = 10_000;
 
@@ -98,6 +102,11 @@ export class LogTable {
     this.#events = events;
   }
 
+  /** Sources that are known: at most 10,000, those that spoke last. */
+  get sources(): number {
+    return this.#sources.size;
+  }
+
   /** The requests that are known under this logged id (a binary string), oldest first. */
   byId(id: string): readonly ProxyRequest[] {
     return this.#byId.get(id) ?? [];
@@ -142,11 +151,13 @@ export class LogTable {
   }
 
   #source(name: SourceName): Source {
-    let source = this.#sources.get(name);
-    if (!source) {
-      source = new Source(name);
-      this.#sources.set(name, source);
-    }
+    const known = this.#sources.get(name);
+    // Order matters only when the oldest may soon have to go.
+    if (known && this.#sources.size < MOST_SOURCES / 2) return known;
+    const source = known ?? new Source(name);
+    this.#sources.delete(name);
+    this.#sources.set(name, source);
+    if (this.#sources.size > MOST_SOURCES) this.#sources.delete(this.#sources.keys().next().value as SourceName);
     return source;
   }
 
@@ -173,6 +184,11 @@ export class LogTable {
       // number that starts again is seen by its first lines (#current).
     } else if (kind === ACTION) {
       source.scheduled.set(line.pid, { action: line.action, timeUs: line.timeUs, id: line.idKey() });
+      if (source.scheduled.size > MOST_PROCESSES) {
+        const [[pid, oldest]] = source.scheduled as unknown as [[number, Scheduled]];
+        source.scheduled.delete(pid);
+        this.#place(source, oldest, -1);
+      }
     }
   }
 

@@ -1,5 +1,5 @@
 /** Keys that the gRPC and the HTTP server have in common. */
-import { duration, expected, int, withHint, z } from "../config/schema.ts";
+import { byteSize, duration, expected, int, withHint, z } from "../config/schema.ts";
 
 /** Bytes of a mebibyte. */
 export const MIB = 1024 * 1024;
@@ -16,11 +16,49 @@ export function bounds() {
     max_connections: int(4096, 1),
     /** A connection that has said nothing for so long is closed (grpc-go's ConnectionTimeout). */
     handshake_timeout: duration("120s"),
+    /** A request that has not arrived wholly so long after it began is refused; 0: never. */
+    receive_timeout: duration("5m"),
+    /** Of one request, all headers together. */
+    max_header_size: byteSize("16KiB", 4096, MIB),
   };
 }
 
+/** What both servers are told of the keys of `bounds`. */
+export function serverLimits(config: ServerBounds, largestRequest: number): ServerLimits {
+  return {
+    maxInFlightBytes: inFlightBytes(config, largestRequest),
+    maxConnections: config.max_connections,
+    handshakeTimeoutMs: config.handshake_timeout,
+    receiveTimeoutMs: config.receive_timeout,
+    maxHeaderBytes: config.max_header_size,
+  };
+}
+
+/** The decoded keys of `bounds`. */
+interface ServerBounds {
+  readonly max_in_flight_mib: number;
+  readonly max_connections: number;
+  readonly handshake_timeout: number;
+  readonly receive_timeout: number;
+  readonly max_header_size: number;
+}
+
+/** Bounds that have no key in the Collector's schema. */
+export interface ServerLimits {
+  /** Bytes that the requests in progress may hold together; more are refused with UNAVAILABLE or 503 and a hint when to come again. */
+  readonly maxInFlightBytes: number;
+  /** More connections are closed at once. */
+  readonly maxConnections: number;
+  /** A connection that says nothing for so long is closed. */
+  readonly handshakeTimeoutMs: number;
+  /** A request that takes longer to arrive is refused; 0 or absent: it may take for ever. */
+  readonly receiveTimeoutMs?: number;
+  /** A request with more bytes of headers is refused; absent: Node's own bounds. */
+  readonly maxHeaderBytes?: number;
+}
+
 /** `max_in_flight_mib` in bytes. Never less than one largest request, which could not be received at all. */
-export function inFlightBytes(config: { readonly max_in_flight_mib: number }, largestRequest: number): number {
+function inFlightBytes(config: { readonly max_in_flight_mib: number }, largestRequest: number): number {
   return config.max_in_flight_mib > 0
     ? Math.max(config.max_in_flight_mib * MIB, largestRequest + MIB)
     : Math.max(DEFAULT_IN_FLIGHT_MIB * MIB, 2 * largestRequest);

@@ -7,7 +7,7 @@ import type { SourceName } from "../../omni/log-table.ts";
 import { withoutRotation } from "../../omni/rotation.ts";
 import { LEN, WireCursor } from "../../pdata/wire.ts";
 
-/** Sources that are kept; agents that send without end new ones find the oldest forgotten. */
+/** Sources that are kept; agents that send without end new ones find those forgotten that spoke longest ago. */
 const MOST_SOURCES = 10_000;
 const NONE = Buffer.alloc(0);
 const FILE_PATH = Buffer.from("log.file.path");
@@ -100,11 +100,10 @@ export class LogRecords {
     // The instance id names the source only where no path does: a rotated file's may differ from the file's own.
     const sourceKey = `${resource.host}\n${name === "" ? resource.instance : name}`;
     let source = this.#sources.get(sourceKey);
-    if (!source) {
-      source = { host: resource.host, path: name, instance: resource.instance, timezone: resource.timezone };
-      this.#sources.set(sourceKey, source);
-      if (this.#sources.size > MOST_SOURCES) this.#sources.delete(this.#sources.keys().next().value as string);
-    }
+    if (source) this.#sources.delete(sourceKey);
+    else source = { host: resource.host, path: name, instance: resource.instance, timezone: resource.timezone };
+    this.#sources.set(sourceKey, source);
+    if (this.#sources.size > MOST_SOURCES) this.#sources.delete(this.#sources.keys().next().value as string);
     return source;
   }
 }

@@ -1,6 +1,7 @@
 /** One unary (or server-streaming) gRPC call over an HTTP/2 stream. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
+import { formatDuration } from "../../config/schema.ts";
 import type { Clock, Timer } from "../../telemetry/clock.ts";
 import type { Authenticate } from "../auth.ts";
 import type { Budget } from "../budget.ts";
@@ -18,6 +19,10 @@ export interface CallHost {
   readonly includeMetadata: boolean;
   readonly clock: Clock;
   readonly budget: Budget;
+  /** How long a message may take to arrive; 0: for ever. */
+  readonly receiveTimeoutMs: number;
+  /** Names and values of a request's headers together, as HTTP/2 counts them without its 32 bytes each. */
+  readonly maxHeaderBytes: number;
   readonly peer: string;
   /** Something goes out to the client. */
   sent(): void;
@@ -28,7 +33,7 @@ export interface CallHost {
 }
 
 /** Why a request was refused before its handler saw it: a closed set, for metrics. */
-export type Refusal = "in_flight" | "message" | "protocol";
+export type Refusal = "in_flight" | "message" | "protocol" | "slow";
 
 /** How long a client should wait when the server holds as much as it may. */
 const IN_FLIGHT_RETRY_MS = 1000;
@@ -50,6 +55,8 @@ export class Call implements GrpcCall {
   #encoding: Encoding | undefined;
   #state: "reading" | "handling" | "done" = "reading";
   #deadline: Timer | undefined;
+  /** Runs while the message arrives. */
+  #arrival: Timer | undefined;
   #abort: AbortController | undefined;
   #aborted = false;
   #held = 0;
@@ -86,6 +93,16 @@ export class Call implements GrpcCall {
 
   /** Judges the request's headers and starts reading, or answers at once. */
   open(): void {
+    if (headerBytes(this.#headers) > this.#host.maxHeaderBytes) {
+      this.#host.refused("protocol");
+      this.#fail(
+        new GrpcError(
+          GrpcCode.RESOURCE_EXHAUSTED,
+          `the request has more than ${this.#host.maxHeaderBytes} bytes of headers (max_header_size)`,
+        ),
+      );
+      return;
+    }
     const judged = judgeRequest(this.#headers, this.#host.methods);
     if (judged instanceof GrpcError) {
       this.#fail(judged);
@@ -118,6 +135,17 @@ export class Call implements GrpcCall {
   }
 
   #receive(): void {
+    const { clock, receiveTimeoutMs } = this.#host;
+    if (receiveTimeoutMs > 0)
+      this.#arrival = clock.after(receiveTimeoutMs, () => {
+        this.#host.refused("slow");
+        this.#fail(
+          new GrpcError(
+            GrpcCode.DEADLINE_EXCEEDED,
+            `the request has not arrived within ${formatDuration(receiveTimeoutMs)} (receive_timeout)`,
+          ),
+        );
+      });
     this.#stream.on("data", (chunk: Buffer) => this.#read(chunk));
     this.#stream.on("end", () => this.#ended());
   }
@@ -168,6 +196,7 @@ export class Call implements GrpcCall {
 
   async #handle(message: Uint8Array, compressed: boolean): Promise<void> {
     this.#state = "handling";
+    this.#arrival?.cancel();
     try {
       let request = message;
       if (compressed) {
@@ -251,6 +280,7 @@ export class Call implements GrpcCall {
     if (this.#state === "done") return false;
     this.#state = "done";
     this.#deadline?.cancel();
+    this.#arrival?.cancel();
     this.#release();
     return !this.#stream.destroyed && !this.#stream.closed;
   }
@@ -273,6 +303,7 @@ export class Call implements GrpcCall {
 
   #closed(): void {
     this.#deadline?.cancel();
+    this.#arrival?.cancel();
     if (this.#state !== "done") {
       this.#state = "done";
       this.#abandon();
@@ -285,6 +316,16 @@ export class Call implements GrpcCall {
     this.#host.budget.give(this.#held);
     this.#held = 0;
   }
+}
+
+function headerBytes(headers: IncomingHttpHeaders): number {
+  let bytes = 0;
+  for (const name in headers) {
+    const value = headers[name];
+    if (typeof value === "string") bytes += name.length + value.length;
+    else for (const one of value ?? []) bytes += name.length + one.length;
+  }
+  return bytes;
 }
 
 function sendOkTrailers(this: ServerHttp2Stream): void {

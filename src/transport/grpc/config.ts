@@ -2,7 +2,7 @@
 import { bool, duration, int, section, type z } from "../../config/schema.ts";
 import { authSection } from "../auth.ts";
 import { listenEndpoint, listenTransport } from "../listen-config.ts";
-import { bounds, inFlightBytes, MIB, withoutMiddlewares } from "../server-config.ts";
+import { bounds, MIB, serverLimits, withoutMiddlewares } from "../server-config.ts";
 import { tlsServerSection } from "../tls-server.ts";
 import type { GrpcServerOptions } from "./server.ts";
 
@@ -77,10 +77,6 @@ export function grpcServerOptions(
       minTimeMs: enforcement_policy.min_time,
       permitWithoutStream: enforcement_policy.permit_without_stream,
     },
-    limits: {
-      maxInFlightBytes: inFlightBytes(config, maxMessageBytes),
-      maxConnections: config.max_connections,
-      handshakeTimeoutMs: config.handshake_timeout,
-    },
+    limits: serverLimits(config, maxMessageBytes),
   };
 }

@@ -21,6 +21,8 @@ export class Connection implements CallHost, Kept {
   readonly includeMetadata: boolean;
   readonly clock: CallHost["clock"];
   readonly budget: CallHost["budget"];
+  readonly receiveTimeoutMs: number;
+  readonly maxHeaderBytes: number;
   readonly peer: string;
   /** Resolves when the connection is gone. */
   readonly closed: Promise<void>;
@@ -38,6 +40,8 @@ export class Connection implements CallHost, Kept {
     this.includeMetadata = options.includeMetadata;
     this.clock = options.clock;
     this.budget = options.budget;
+    this.receiveTimeoutMs = options.receiveTimeoutMs;
+    this.maxHeaderBytes = options.maxHeaderBytes;
     const { remoteAddress, remotePort } = session.socket;
     this.peer = remoteAddress === undefined ? "" : `${remoteAddress.replace(/^::ffff:/, "")}:${remotePort}`;
     this.#pings = new PingPolicy(options.enforcement);

@@ -298,6 +298,44 @@ describe("GrpcServer", () => {
     expect((await call(grpcJs(port), Buffer.from("x"))).value?.toString()).toBe("x");
   });
 
+  it("answers DEADLINE_EXCEEDED to a request that does not arrive within receive_timeout, and gives its bytes back", async () => {
+    const { port, refused, server } = await start(echo, {
+      limits: { maxInFlightBytes: MIB, maxConnections: 10, handshakeTimeoutMs: 10_000, receiveTimeoutMs: 100 },
+    });
+    const stream = session(port).request({ ":method": "POST", ":path": PATH, "content-type": "application/grpc" });
+    stream.on("error", () => {});
+    stream.write(frame(Buffer.alloc(1000)).subarray(0, 500));
+    const [headers] = await once(stream, "response");
+    expect(headers).toMatchObject({ "grpc-status": "4" });
+    expect(String(headers["grpc-message"])).toContain("receive_timeout");
+    expect(refused).toEqual(["slow"]);
+    expect(server.budget.held).toBe(0);
+    expect((await call(grpcJs(port), Buffer.from("x"))).value?.toString()).toBe("x");
+  });
+
+  it("does not count the handler's time into receive_timeout", async () => {
+    const handle: GrpcMethod["handle"] = (message) => new Promise((resolve) => setTimeout(() => resolve(message), 150));
+    const { port } = await start(handle, {
+      limits: { maxInFlightBytes: MIB, maxConnections: 10, handshakeTimeoutMs: 10_000, receiveTimeoutMs: 50 },
+    });
+    expect((await call(grpcJs(port), Buffer.from("x"))).value?.toString()).toBe("x");
+  });
+
+  it("refuses more headers than max_header_size", async () => {
+    const { port } = await start(echo, {
+      limits: { maxInFlightBytes: MIB, maxConnections: 10, handshakeTimeoutMs: 10_000, maxHeaderBytes: 4096 },
+    });
+    const status = async (size: number): Promise<unknown> => {
+      const headers = { ":method": "POST", ":path": PATH, "content-type": "application/grpc", x: "x".repeat(size) };
+      const stream = session(port).request(headers);
+      stream.end(frame(Buffer.from("x")));
+      const [response] = await once(stream, "response");
+      return response["grpc-status"];
+    };
+    expect(await status(3000)).toBeUndefined();
+    expect(await status(5000)).toBe("8");
+  });
+
   it("refuses with UNAVAILABLE and RetryInfo what would exceed the bytes in progress", async () => {
     const { port, refused, server } = await start(echo, {
       limits: { maxInFlightBytes: 100_000, maxConnections: 10, handshakeTimeoutMs: 10_000 },

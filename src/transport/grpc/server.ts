@@ -18,22 +18,13 @@ import { Throttle } from "../../telemetry/throttle.ts";
 import { Budget } from "../budget.ts";
 import { endWith, guardDoor, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { type Bound, listen } from "../listen.ts";
+import type { ServerLimits } from "../server-config.ts";
 import { handshakePeer, handshakeProblem, rememberPeer, type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import type { Refusal } from "./call.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { Health } from "./health.ts";
 import type { EnforcementPolicy, KeepaliveParameters } from "./keepalive.ts";
 import type { GrpcMethod } from "./method.ts";
-
-/** Bounds that have no key in the Collector's schema. */
-export interface GrpcServerLimits {
-  /** Bytes that the requests in progress may hold together; more are refused with UNAVAILABLE and RetryInfo. */
-  readonly maxInFlightBytes: number;
-  /** More connections are closed at once. */
-  readonly maxConnections: number;
-  /** A connection that says nothing for so long is closed. */
-  readonly handshakeTimeoutMs: number;
-}
 
 /** How a server is set up. Sizes in bytes, times in milliseconds. */
 export interface GrpcServerOptions {
@@ -49,7 +40,7 @@ export interface GrpcServerOptions {
   readonly includeMetadata: boolean;
   readonly keepalive: KeepaliveParameters;
   readonly enforcement: EnforcementPolicy;
-  readonly limits: GrpcServerLimits;
+  readonly limits: ServerLimits;
   /** The `tls` section; undefined: plain text. */
   readonly tls?: TlsServerConfig | undefined;
   /** Where HTTP clients should go instead, for wrong-door answers: "OTLP/HTTP is on 127.0.0.1:4318". Asked for when needed: where it is bound is known late. */
@@ -92,6 +83,8 @@ export class GrpcServer {
       includeMetadata: options.includeMetadata,
       clock: options.clock,
       budget: this.budget,
+      receiveTimeoutMs: options.limits.receiveTimeoutMs ?? 0,
+      maxHeaderBytes: options.limits.maxHeaderBytes ?? Number.POSITIVE_INFINITY,
       keepalive: options.keepalive,
       enforcement: options.enforcement,
       windowBytes: WINDOW_BYTES,

@@ -14,7 +14,7 @@ import {
 } from "../../config/schema.ts";
 import { authSection } from "../auth.ts";
 import { listenEndpoint, listenTransport } from "../listen-config.ts";
-import { bounds, inFlightBytes, MIB, withoutMiddlewares } from "../server-config.ts";
+import { bounds, MIB, serverLimits, withoutMiddlewares } from "../server-config.ts";
 import { tlsServerSection } from "../tls-server.ts";
 import { DEFAULT_COMPRESSIONS, type HttpServerOptions } from "./server.ts";
 
@@ -90,10 +90,6 @@ export function httpServerOptions(
     readHeaderTimeoutMs: config.read_header_timeout,
     writeTimeoutMs: config.write_timeout,
     idleTimeoutMs: config.idle_timeout,
-    limits: {
-      maxInFlightBytes: inFlightBytes(config, maxBodyBytes),
-      maxConnections: config.max_connections,
-      handshakeTimeoutMs: config.handshake_timeout,
-    },
+    limits: serverLimits(config, maxBodyBytes),
   };
 }

@@ -280,6 +280,18 @@ describe("HttpServer", () => {
     expect((await raw(idle.port, "POST / HTTP/1.1\r\nHost: x\r\n\r\n")).toString()).toMatch(/^HTTP\/1\.1 200 /);
   });
 
+  it("keeps receive_timeout where there is no read_timeout, and max_header_size", async () => {
+    const limits = { maxInFlightBytes: MIB, maxConnections: 10, handshakeTimeoutMs: 10_000 };
+    const slow = await start(lengths, { limits: { ...limits, receiveTimeoutMs: 50 } });
+    const unfinished = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx";
+    expect((await raw(slow.port, unfinished)).toString()).toMatch(/^HTTP\/1\.1 408 /);
+    const { port } = await start(lengths, { limits: { ...limits, maxHeaderBytes: 4096 } });
+    const withHeader = (size: number): string =>
+      `POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: ${"x".repeat(size)}\r\n\r\n`;
+    expect((await raw(port, withHeader(3000))).toString()).toMatch(/^HTTP\/1\.1 200 /);
+    expect((await raw(port, withHeader(5000))).toString()).toMatch(/^HTTP\/1\.1 431 /);
+  });
+
   it("answers 400 to what is not HTTP, and closes what exceeds max_connections", async () => {
     const { port, refused } = await start(lengths, {
       limits: { maxInFlightBytes: MIB, maxConnections: 1, handshakeTimeoutMs: 10_000 },

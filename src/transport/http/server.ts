@@ -13,6 +13,7 @@ import type { Encoding } from "../compression/decompress.ts";
 import { endWith, guardDoor, LINGER_MS, limitConnections, type Peer, type Speech, TLS_ALERT } from "../door.ts";
 import { grpcElsewhere } from "../grpc/elsewhere.ts";
 import { type Bound, listen } from "../listen.ts";
+import type { ServerLimits } from "../server-config.ts";
 import { handshakePeer, handshakeProblem, rememberPeer, type TlsServerConfig, TlsServerSource } from "../tls-server.ts";
 import { Cors, type CorsOptions } from "./cors.ts";
 import { Exchange, type ExchangeHost, type HttpRefusal } from "./exchange.ts";
@@ -40,16 +41,6 @@ const DECODERS: Readonly<Record<(typeof DEFAULT_COMPRESSIONS)[number], Encoding 
   lz4: "lz4",
 };
 
-/** Bounds that have no key in the Collector's schema. */
-export interface HttpServerLimits {
-  /** Bytes that the requests in progress may hold together; more are refused with 503 and Retry-After. */
-  readonly maxInFlightBytes: number;
-  /** More connections are closed at once. */
-  readonly maxConnections: number;
-  /** A connection that says nothing for so long is closed. */
-  readonly handshakeTimeoutMs: number;
-}
-
 /** How a server is set up. Sizes in bytes; times in milliseconds, 0 = no limit. */
 export interface HttpServerOptions {
   readonly address: ListenAddress;
@@ -68,7 +59,7 @@ export interface HttpServerOptions {
   readonly readHeaderTimeoutMs: number;
   readonly writeTimeoutMs: number;
   readonly idleTimeoutMs: number;
-  readonly limits: HttpServerLimits;
+  readonly limits: ServerLimits;
   /** The `tls` section; undefined: plain text. */
   readonly tls?: TlsServerConfig | undefined;
   /** Where gRPC clients should go instead, for wrong-door answers: "OTLP/gRPC is on 127.0.0.1:4317". Asked for when needed: where it is bound is known late. */
@@ -113,14 +104,16 @@ export class HttpServer implements ExchangeHost {
     this.#throttle = new Throttle(options.clock);
     this.#cors = options.cors && options.cors.allowedOrigins.length > 0 ? new Cors(options.cors) : undefined;
     const headersMs = options.readHeaderTimeoutMs || options.readTimeoutMs;
+    const wholeMs = options.readTimeoutMs || (options.limits.receiveTimeoutMs ?? 0);
     const settings = {
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEPALIVE_MS,
       noDelay: true,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
-      requestTimeout: options.readTimeoutMs,
+      requestTimeout: wholeMs,
+      ...(options.limits.maxHeaderBytes === undefined ? {} : { maxHeaderSize: options.limits.maxHeaderBytes }),
       // Node refuses a time for the headers that is longer than the one for the whole request.
-      headersTimeout: options.readTimeoutMs > 0 ? Math.min(headersMs, options.readTimeoutMs) : headersMs,
+      headersTimeout: wholeMs > 0 ? Math.min(headersMs, wholeMs) : headersMs,
       keepAliveTimeout: options.idleTimeoutMs || options.readTimeoutMs,
     };
     this.#tls = options.tls && new TlsServerSource(options.tls, options.clock, options.logger);
