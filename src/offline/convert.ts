@@ -7,7 +7,7 @@ import { layOut } from "./compat/layout.ts";
 import { CompatSummary } from "./compat/summary.ts";
 import { requestText } from "./compat/text.ts";
 import { findLogs } from "./files/find-logs.ts";
-import { Gatherer } from "./gatherer.ts";
+import { Gatherer, gatherSettings } from "./gatherer.ts";
 import { Scratch } from "./numbers/scratch.ts";
 import { JaegerFiles } from "./output/jaeger-files.ts";
 import { ENDPOINT_SETTINGS, type EndpointSettings, OtlpEndpoint } from "./output/otlp-endpoint.ts";
@@ -17,7 +17,6 @@ import { EXIT, Problem, reasonOf } from "./problem.ts";
 import { type FileNote, type Progress, ReadingNotes } from "./reading.ts";
 import { REPLAY_SETTINGS, type ReplaySink, replay } from "./replay.ts";
 import { rankValue, type Selection, Selector, Top } from "./select.ts";
-import { GATHER } from "./source.ts";
 import { Summary } from "./summary/summary.ts";
 import { modelOf, type OfflineTrace, tracedOf } from "./trace.ts";
 
@@ -178,7 +177,7 @@ class TraceSelection implements Selecting {
     this.#rank = options.selection.top;
     this.#top = this.#rank && new Top(this.#rank.count);
     this.#version = options.merge.names?.version ?? "";
-    this.#gatherer = new Gatherer(GATHER, (trace) => this.#gathered(trace));
+    this.#gatherer = new Gatherer(gatherSettings(options.otlp), (trace) => this.#gathered(trace));
     this.#endpoint = options.endpoint && new OtlpEndpoint({ ...ENDPOINT_SETTINGS, ...options.endpoint });
     this.#url = options.endpoint?.url ?? "";
     this.#files = filesOf(options);

@@ -15,6 +15,15 @@ export interface GatherSettings {
   readonly maxSpans: number;
 }
 
+const GATHER = { sharedMs: 60_000, maxSpans: 300_000 };
+
+/**
+ * A trace waits so long (log time) for latecomers; longer where more requests may belong to it. Where only logs are read
+ * nothing comes late to a request of its own, and what is handed on at once costs the least memory.
+ */
+export function gatherSettings(recordings: readonly string[]): GatherSettings {
+  return { ...GATHER, lingerMs: recordings.length > 0 ? 3_000 : 0 };
+}
 interface Entry {
   readonly traceId: string;
   readonly resourceSpans: ResourceSpans[];

@@ -5,7 +5,7 @@ import { decodeTraces } from "../pdata/decode.ts";
 import { Census, type ReplayCounts } from "./census.ts";
 import { openChunks } from "./files/chunk-source.ts";
 import { type FoundLogs, findLogs } from "./files/find-logs.ts";
-import { Gatherer } from "./gatherer.ts";
+import { Gatherer, gatherSettings } from "./gatherer.ts";
 import { fetchTraces } from "./jaeger/client.ts";
 import { isRecording, RecordingStream } from "./otlp/recording.ts";
 import { EXIT, Problem, reasonOf } from "./problem.ts";
@@ -45,8 +45,6 @@ export interface SourceReport {
 
 /** For one request of Jaeger's API, as analyze_jaeger_all_spans_to_csv.py waits. */
 export const JAEGER_TIMEOUT_MS = 60_000;
-/** A trace waits this long (log time) for latecomers; longer where more requests may belong to it. */
-export const GATHER = { lingerMs: 3_000, sharedMs: 60_000, maxSpans: 300_000 };
 /** In a recording nothing tells when a trace is whole: a request may take minutes. */
 const GATHER_RECORDED = { lingerMs: 0, sharedMs: 1_200_000, maxSpans: 200_000 };
 const TICK_MS = 1_000;
@@ -175,7 +173,7 @@ async function readLogs(
       EXIT.nothing,
     );
   const notes = new ReadingNotes(found.bytes, progress);
-  const gatherer = new Gatherer(GATHER, take);
+  const gatherer = new Gatherer(gatherSettings(options.otlp), take);
   const census = new Census((request) => gatherer.awaits(request));
   const lines = await playLogs(found, options, census, gatherer, notes, stop);
   return {

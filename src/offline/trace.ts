@@ -93,5 +93,5 @@ function spanOf(span: DerivedSpan): SpanData {
 }
 
 function pairs(attributes: DerivedSpan["attributes"]): KeyValue[] {
-  return attributes.map(([key, value]) => ({ key, value }));
+  return attributes.length === 0 ? NOTHING : attributes.map(([key, value]) => ({ key, value }));
 }

@@ -2,7 +2,8 @@
 
 /** 185000 -> "185,000". */
 export function formatCount(count: number): string {
-  return count.toLocaleString("en-US");
+  // toLocaleString would load the system's locale data first, which takes longer than all else that is printed.
+  return String(count).replace(/\B(?=(?:\d{3})+$)/g, ",");
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];

@@ -17,8 +17,10 @@ export interface RequestKey {
 function hexId(fields: readonly string[], bytes: number): string {
   let input = "";
   for (const field of fields) input += `${field.length}:${field}`;
-  const id = hash("sha256", Buffer.from(input, "latin1"), "hex").slice(0, bytes * 2);
-  return /^0+$/.test(id) ? id.replace(/0$/, "1") : id;
+  // Text and Latin-1 have the same bytes as long as there is ASCII only, and a string needs no buffer.
+  const isAscii = !/[^\0-\x7f]/.test(input);
+  const id = hash("sha256", isAscii ? input : Buffer.from(input, "latin1"), "hex").slice(0, bytes * 2);
+  return id.startsWith("00000000") && /^0+$/.test(id) ? id.replace(/0$/, "1") : id;
 }
 
 /** The trace id of a request that has neither a traceparent nor a UUID of its own. 32 hex digits. */

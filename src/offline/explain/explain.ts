@@ -6,14 +6,14 @@ import { textOf } from "../../omni/request-id.ts";
 import type { ResourceSpans } from "../../pdata/model.ts";
 import { Census } from "../census.ts";
 import { findLogs } from "../files/find-logs.ts";
-import { Gatherer } from "../gatherer.ts";
+import { Gatherer, gatherSettings } from "../gatherer.ts";
 import { fetchTrace } from "../jaeger/client.ts";
 import { Scratch } from "../numbers/scratch.ts";
 import { EXIT, Problem } from "../problem.ts";
 import { type Progress, ReadingNotes } from "../reading.ts";
 import { REPLAY_SETTINGS } from "../replay.ts";
 import type { RequestTree } from "../request-tree.ts";
-import { GATHER, JAEGER_TIMEOUT_MS, kindOf, playLogs, readSource, type SourceOptions } from "../source.ts";
+import { JAEGER_TIMEOUT_MS, kindOf, playLogs, readSource, type SourceOptions } from "../source.ts";
 import { textAttribute } from "../stats/request-facts.ts";
 import type { OfflineTrace } from "../trace.ts";
 import { linesOf, type RequestLine } from "./lines.ts";
@@ -130,7 +130,7 @@ async function explainLogs(
   const joined = new Map<ProxyRequest, JoinedFacts[]>();
   // Lines are read twice.
   const notes = new ReadingNotes(bytes * 2, progress);
-  const gatherer = new Gatherer(GATHER, take);
+  const gatherer = new Gatherer(gatherSettings(options.otlp), take);
   const observer = new Observer(gatherer, names, requests, joined);
   await playLogs({ logs, clocks }, options, observer, gatherer, notes, stop);
   const wanted = found.flatMap(({ trace, tree }) => {

@@ -94,7 +94,24 @@ function logs(span: SpanData): string {
 
 /** Each tag begins with a comma; the first one's is cut. */
 function tag(key: string, type: string, value: string): string {
-  return `,{"key":${quotedName(key)},"type":"${type}","value":${value}}`;
+  return `${tagHead(key, type)}${value}}`;
+}
+
+/** What stands in front of a tag's value, by type and key: the same few again and again. */
+const heads = new Map<string, Map<string, string>>();
+
+function tagHead(key: string, type: string): string {
+  let ofType = heads.get(type);
+  if (!ofType) {
+    ofType = new Map();
+    heads.set(type, ofType);
+  }
+  let head = ofType.get(key);
+  if (head === undefined) {
+    head = `,{"key":${quoted(key)},"type":"${type}","value":`;
+    if (ofType.size < MOST_KNOWN) ofType.set(key, head);
+  }
+  return head;
 }
 
 function attributeTag(key: string, value: AttributeValue): string {
@@ -132,7 +149,7 @@ function micros(nanos: bigint): number {
   return Number(nanos / 1000n);
 }
 
-/** Keys and names, which come again and again, as JSON. */
+/** Names, which come again and again, as JSON. */
 const known = new Map<string, string>();
 const MOST_KNOWN = 4096;
 
