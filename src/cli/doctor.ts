@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { parseDuration } from "../config/schema.ts";
+import { parseDuration } from "../config/duration.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { buildInfo, oldestNode } from "./build-info.ts";
 import { builtInConfig } from "./defaults.ts";

@@ -1,4 +1,5 @@
 /** What the offline commands share at the edge: exit codes, progress, numbers among the options. */
+import { setFlagsFromString } from "node:v8";
 import { InvalidArgumentError } from "commander";
 import { EXIT, Problem } from "../offline/problem.ts";
 import type { Progress } from "../offline/reading.ts";
@@ -26,6 +27,9 @@ export async function offline(
   run: () => Promise<number>,
   interrupted = "Interrupted: nothing was written",
 ): Promise<number> {
+  // These commands run for seconds, in which compiling is a good part of the work: with less put into one another, functions
+  // are compiled sooner (5,000 requests: a sixth less CPU time), and what runs for longer takes as long as before.
+  setFlagsFromString("--max-inlined-bytecode-size-cumulative=100");
   try {
     return await run();
   } catch (error) {

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { parseDuration } from "../config/schema.ts";
+import { parseDuration } from "../config/duration.ts";
 import type { AnyFactory, ComponentId } from "../kernel/api.ts";
 import { formatId } from "../kernel/id.ts";
 import type { Plan } from "../kernel/plan.ts";

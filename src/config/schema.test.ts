@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ConfigErrors } from "../kernel/errors.ts";
+import { parseDuration } from "./duration.ts";
 import {
   bool,
   decodeSection,
@@ -9,7 +10,6 @@ import {
   int,
   level,
   oneOf,
-  parseDuration,
   presence,
   secretMap,
   section,

@@ -1,17 +1,14 @@
 /** `omnishim convert`: logs in, a file for Jaeger's UI (or OTLP, or an endpoint) out. */
 import { stat } from "node:fs/promises";
-import type { MergeSettings } from "../omni/merge.ts";
 import { decodeTraces } from "../pdata/decode.ts";
 import { Census, type ReplayCounts } from "./census.ts";
-import { layOut } from "./compat/layout.ts";
-import { CompatSummary } from "./compat/summary.ts";
-import { requestText } from "./compat/text.ts";
+import { type Converting, type ConvertOptions, type Finished, nothingSelected } from "./converting.ts";
 import { findLogs } from "./files/find-logs.ts";
 import { Gatherer, gatherSettings } from "./gatherer.ts";
 import { Scratch } from "./numbers/scratch.ts";
 import { JaegerFiles } from "./output/jaeger-files.ts";
-import { ENDPOINT_SETTINGS, type EndpointSettings, OtlpEndpoint } from "./output/otlp-endpoint.ts";
-import { OtlpFile } from "./output/otlp-file.ts";
+import type { OtlpEndpoint } from "./output/otlp-endpoint.ts";
+import type { OtlpFile } from "./output/otlp-file.ts";
 import type { TraceOutput, WrittenFile } from "./output/output.ts";
 import { EXIT, Problem, reasonOf } from "./problem.ts";
 import { type FileNote, type Progress, ReadingNotes } from "./reading.ts";
@@ -20,54 +17,18 @@ import { rankValue, type Selection, Selector, Top } from "./select.ts";
 import { Summary } from "./summary/summary.ts";
 import { modelOf, type OfflineTrace, tracedOf } from "./trace.ts";
 
-export type ConvertFormat = "jaeger" | "otlp-json" | "otlp-proto";
-
-export interface ConvertOptions {
-  /** A folder with logs, or one log file. */
-  readonly logs: string;
-  /** Undefined sends to `endpoint` only. */
-  readonly out: string | undefined;
-  readonly format: ConvertFormat;
-  /** What is not told is as in ENDPOINT_SETTINGS. */
-  readonly endpoint: (Pick<EndpointSettings, "url" | "headers"> & Partial<EndpointSettings>) | undefined;
-  /** Recorded OTLP to be merged in. */
-  readonly otlp: readonly string[];
-  readonly selection: Selection;
-  /** Requests left out of the statistics at either end. */
-  readonly skip: number;
-  /** log_to_jaeger.py's layout instead of traces. */
-  readonly compat: boolean;
-  /** "auto", "Local", an IANA name or an offset such as "+08:00". */
-  readonly timezone: string;
-  /** Larger Jaeger files are split; 0 never splits. */
-  readonly maxFileBytes: number;
-  /** Changes to REPLAY_SETTINGS. */
-  readonly merge: Partial<MergeSettings>;
-}
+export type { ConvertFormat, ConvertOptions } from "./converting.ts";
 
 /** What was done. */
-export interface ConvertReport extends ReplayCounts {
+export interface ConvertReport extends ReplayCounts, Finished {
   readonly lines: number;
   readonly bytes: number;
   readonly logs: number;
   /** Hosts whose clock `omnishim collect` has recorded, by the names under which it is used. */
   readonly clocks: readonly string[];
-  /** Traces written or sent, summaries not counted. */
-  readonly traces: number;
-  readonly summaries: { readonly traces: number; readonly requests: number; readonly skipped: number };
-  readonly files: readonly WrittenFile[];
-  readonly endpoint:
-    | { readonly url: string; readonly requests: number; readonly retries: number; readonly rejectedSpans: number }
-    | undefined;
-  /** Ids that were asked for and are in no log. */
-  readonly missingIds: readonly string[];
   readonly skippedFiles: readonly FileNote[];
   readonly damagedFiles: readonly FileNote[];
   readonly cutLines: number;
-  /** Traces that came in several parts, because a part was read too late; Jaeger's UI shows one of them only. */
-  readonly partedTraces: number;
-  /** Traces that alone are larger than a file should be. */
-  readonly oversizedTraces: number;
 }
 
 /**
@@ -81,7 +42,7 @@ export async function convert(options: ConvertOptions, progress: Progress, stop?
     throw new Problem(nothingFound(options.logs, found.skipped), EXIT.nothing);
   const notes = new ReadingNotes(found.bytes + (await sizeOf(options.otlp)), progress);
   const scratch = new Scratch();
-  const output = options.compat ? new CompatOutput(options, scratch) : new TraceSelection(options, scratch);
+  const output = options.compat ? await compatOutput(options, scratch) : await traceOutput(options, scratch);
   const census = new Census((request) => output.placed(request));
   try {
     const { lines } = await replay(
@@ -146,19 +107,27 @@ async function sizeOf(paths: readonly string[]): Promise<number> {
   return bytes;
 }
 
-type Finished = Pick<
-  ConvertReport,
-  "traces" | "summaries" | "files" | "endpoint" | "missingIds" | "partedTraces" | "oversizedTraces"
->;
+// What only some conversions need is loaded by them: starting is a good part of converting a small log.
 
-/** The requests of a replay on their way to where traces are written. */
-interface Selecting extends ReplaySink {
-  placed(request: Parameters<ReplaySink["request"]>[0]): void;
-  finish(): Promise<Finished>;
-  abort(): Promise<void>;
+async function compatOutput(options: ConvertOptions, scratch: Scratch): Promise<Converting> {
+  const { CompatOutput } = await import("./compat/output.ts");
+  return new CompatOutput(options, scratch);
 }
 
-class TraceSelection implements Selecting {
+async function traceOutput(options: ConvertOptions, scratch: Scratch): Promise<Converting> {
+  const { out, format, maxFileBytes, endpoint } = options;
+  let files: JaegerFiles | OtlpFile | undefined;
+  if (out !== undefined)
+    files =
+      format === "jaeger"
+        ? new JaegerFiles(out, maxFileBytes)
+        : new (await import("./output/otlp-file.ts")).OtlpFile(out, format);
+  if (endpoint === undefined) return new TraceSelection(options, scratch, files, undefined);
+  const { ENDPOINT_SETTINGS, OtlpEndpoint } = await import("./output/otlp-endpoint.ts");
+  return new TraceSelection(options, scratch, files, new OtlpEndpoint({ ...ENDPOINT_SETTINGS, ...endpoint }));
+}
+
+class TraceSelection implements Converting {
   readonly #selector: Selector;
   readonly #gatherer: Gatherer;
   readonly #summary: Summary;
@@ -171,16 +140,21 @@ class TraceSelection implements Selecting {
   readonly #url: string;
   #traces = 0;
 
-  constructor(options: ConvertOptions, scratch: Scratch) {
+  constructor(
+    options: ConvertOptions,
+    scratch: Scratch,
+    files: JaegerFiles | OtlpFile | undefined,
+    endpoint: OtlpEndpoint | undefined,
+  ) {
     this.#selector = new Selector(options.selection);
     this.#summary = new Summary(scratch, options.skip);
     this.#rank = options.selection.top;
     this.#top = this.#rank && new Top(this.#rank.count);
     this.#version = options.merge.names?.version ?? "";
     this.#gatherer = new Gatherer(gatherSettings(options.otlp), (trace) => this.#gathered(trace));
-    this.#endpoint = options.endpoint && new OtlpEndpoint({ ...ENDPOINT_SETTINGS, ...options.endpoint });
+    this.#endpoint = endpoint;
     this.#url = options.endpoint?.url ?? "";
-    this.#files = filesOf(options);
+    this.#files = files;
     this.#outputs = [this.#files, this.#endpoint].filter((output) => output !== undefined);
   }
 
@@ -251,84 +225,5 @@ class TraceSelection implements Selecting {
   #write(trace: OfflineTrace): void {
     this.#traces++;
     for (const output of this.#outputs) output.write(trace);
-  }
-}
-
-function filesOf({ out, format, maxFileBytes }: ConvertOptions): JaegerFiles | OtlpFile | undefined {
-  if (out === undefined) return undefined;
-  return format === "jaeger" ? new JaegerFiles(out, maxFileBytes) : new OtlpFile(out, format);
-}
-
-function nothingSelected(selector: Selector): string {
-  return selector.missing.length > 0
-    ? `none of the requests that were asked for is in the logs: ${selector.missing.join(", ")}`
-    : "no request is left of those in the logs: look at --since, --until and --top";
-}
-
-/** --compat: a request's text is made when it is finished; recorded spans have no place in it. */
-class CompatOutput implements Selecting {
-  readonly #selector: Selector;
-  readonly #summary: CompatSummary;
-  readonly #rank: Selection["top"];
-  readonly #top: Top<string> | undefined;
-  readonly #files: JaegerFiles;
-  #traces = 0;
-
-  constructor(options: ConvertOptions, scratch: Scratch) {
-    this.#selector = new Selector(options.selection);
-    this.#summary = new CompatSummary(scratch, options.skip);
-    this.#rank = options.selection.top;
-    this.#top = this.#rank && new Top(this.#rank.count);
-    this.#files = new JaegerFiles(options.out as string, options.maxFileBytes);
-  }
-
-  request(...[request, figures, , rest]: Parameters<ReplaySink["request"]>): void {
-    if (rest || !request.identity || !this.#selector.inTime(request.startUs() ?? 0)) return;
-    const { traceId } = request.identity;
-    const traced = tracedOf(request, figures);
-    const { id, startUs } = traced;
-    const spans = layOut(request, id);
-    if (spans.length === 0) return;
-    if (figures.verdict.outcome === "ok") this.#summary.add(traceId, startUs, spans);
-    const requests = [traced];
-    if (!this.#selector.wants({ traceId, requests })) return;
-    const text = requestText(traceId, id, spans);
-    if (!this.#top || !this.#rank) {
-      this.#write(text);
-      return;
-    }
-    const value = rankValue(requests, this.#rank.by);
-    if (value !== undefined) this.#top.add(text, value);
-  }
-
-  placed(): void {}
-  spans(): void {}
-
-  tick(): Promise<void> | undefined {
-    return this.#files.ready();
-  }
-
-  async finish(): Promise<Finished> {
-    for (const text of this.#top?.items() ?? []) this.#write(text);
-    if (this.#traces === 0 && this.#selector.narrows) throw new Problem(nothingSelected(this.#selector), EXIT.nothing);
-    const summaries = this.#summary.texts();
-    return {
-      traces: this.#traces,
-      summaries: { traces: summaries.length, requests: this.#summary.requests, skipped: this.#summary.skipped },
-      files: await this.#files.finishTexts(summaries),
-      endpoint: undefined,
-      missingIds: this.#selector.missing,
-      partedTraces: 0,
-      oversizedTraces: this.#files.oversized,
-    };
-  }
-
-  abort(): Promise<void> {
-    return this.#files.abort();
-  }
-
-  #write(text: string): void {
-    this.#traces++;
-    this.#files.writeText(text);
   }
 }

@@ -4,7 +4,6 @@
  * exporter's `format: proto`); all of them plain or gzip.
  */
 import { encodeTraces } from "../../pdata/encode.ts";
-import { jsonToProto } from "../../pdata/json.ts";
 import { countItems } from "../../pdata/validate.ts";
 import { FIXED64, LEN, WireCursor } from "../../pdata/wire.ts";
 import { type ChunkSource, openChunks } from "../files/chunk-source.ts";
@@ -15,6 +14,8 @@ import type { TimedStream } from "../streams.ts";
 
 /** Takes one encoded ExportTraceServiceRequest; `ms` is when its newest span ended (unix milliseconds). */
 export type TakeRequest = (bytes: Uint8Array, items: number, ms: number) => void;
+
+type JsonToProto = typeof import("../../pdata/json.ts").jsonToProto;
 
 /** The longest line, message or document that is read into memory at once. */
 const MOST_BYTES = 512 * 1024 * 1024 - 64;
@@ -92,6 +93,7 @@ function isFramed(head: Buffer): boolean {
 }
 
 async function* readJson(file: { path: string; gzip: boolean }, notes: ReaderNotes): AsyncGenerator<Uint8Array> {
+  const { jsonToProto } = await import("../../pdata/json.ts"); // large, and logs need none of it
   const reader = new LineReader([file], LIMITS, notes);
   let line = 0;
   try {
@@ -100,11 +102,11 @@ async function* readJson(file: { path: string; gzip: boolean }, notes: ReaderNot
         line++;
         const text = reader.bytes.subarray(reader.from, reader.to);
         if (text.length === 0) continue;
-        const requests = requestsOf(text);
+        const requests = requestsOf(text, jsonToProto);
         if (Array.isArray(requests)) yield* requests;
         else if (line === 1) {
           // Not a document a line: one document over many.
-          yield* await document(file);
+          yield* await document(file, jsonToProto);
           return;
         } else notes.damaged(file.path, `line ${line}: ${requests}`);
       }
@@ -114,14 +116,14 @@ async function* readJson(file: { path: string; gzip: boolean }, notes: ReaderNot
   }
 }
 
-async function document(file: { path: string; gzip: boolean }): Promise<Uint8Array[]> {
-  const requests = requestsOf(await wholeFile(file));
+async function document(file: { path: string; gzip: boolean }, jsonToProto: JsonToProto): Promise<Uint8Array[]> {
+  const requests = requestsOf(await wholeFile(file), jsonToProto);
   if (Array.isArray(requests)) return requests;
   throw new Problem(`${file.path}: neither OTLP JSON nor a Jaeger trace file (${requests})`);
 }
 
 /** What a JSON text holds; the reason when it cannot be read. */
-function requestsOf(text: Buffer): Uint8Array[] | string {
+function requestsOf(text: Buffer, jsonToProto: JsonToProto): Uint8Array[] | string {
   try {
     // Looked at by its first key, so that most lines are parsed once only.
     const key = /^\s*\{\s*"(\w+)"/.exec(text.toString("latin1", 0, 200))?.[1];
