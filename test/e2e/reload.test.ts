@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -59,6 +59,9 @@ async function start(): Promise<Program> {
 }
 
 const reloads = (output: string): number => output.split("The configuration was reloaded").length - 1;
+
+/** The bytes of the id of span `n`, as text of one character a byte. */
+const spanId = (n: number): string => Buffer.from(n.toString(16).padStart(16, "0"), "hex").toString("latin1");
 
 /** A request of one span whose id is `n`. */
 function request(n: number): Buffer {
@@ -146,4 +149,84 @@ describe("SIGHUP", () => {
     await sendHttp(`http://127.0.0.1:${ports[1]}`, "traces", Uint8Array.from(request(1)));
     await sink.until("the span is there", ({ accepted }) => accepted.length === 1);
   });
+});
+
+describe("SIGHUP with everything on the disk", () => {
+  /** Lines and spans of one run. */
+  const COUNT = 60;
+
+  /** A durable queue, a log with its offsets in file_storage, and both exchanged by `turn`. */
+  function configureDurable(turn: number): void {
+    writeFileSync(
+      file,
+      `extensions: {file_storage: {directory: "${join(folder, "storage")}"}}
+receivers:
+  otlp: {protocols: {grpc: {endpoint: "127.0.0.1:${ports[0]}"}, http: {endpoint: "127.0.0.1:${ports[1]}"}}}
+  omni_proxy_log: {include: ["${join(folder, "error.log")}"], start_at: beginning, storage: file_storage, poll_interval: ${20 + (turn % 3)}ms}
+exporters:
+  otlp:
+    endpoint: "${sink.address}"
+    tls: {insecure: true}
+    headers: {x-turn: "${turn % 2}"}
+    retry_on_failure: {initial_interval: 50ms, max_interval: 50ms}
+    sending_queue: {storage: file_storage}
+service:
+  extensions: [file_storage]
+  pipelines:
+    traces: {receivers: [otlp], exporters: [otlp]}
+    logs: {receivers: [omni_proxy_log], exporters: [otlp]}
+  telemetry: {metrics: {level: none}}
+`,
+    );
+  }
+
+  const line = (n: number): string =>
+    `2026/11/22 10:00:00 [info] 7#7: *${n} <<<Action: Time received; Timestamp:${n}.000001; RequestID:line-${n}-\n`;
+
+  /** How often each of 1..COUNT is in what has arrived. */
+  function times(signal: "traces" | "logs", text: (n: number) => string): number[] {
+    const arrived = sink.bytes(signal).toString("latin1");
+    return Array.from({ length: COUNT }, (_, at) => arrived.split(text(at + 1)).length - 1);
+  }
+
+  it.each([
+    ["takes everything", false],
+    ["is away until the last reload is over", true],
+  ])(
+    "loses no span, reads no line twice and keeps its ports open while the backend %s",
+    async (_, isAway) => {
+      writeFileSync(join(folder, "error.log"), "");
+      configureDurable(0);
+      if (isAway) sink.faults = () => ({ kind: "code", code: 14 });
+      const program = await start();
+      const client = new OtlpClient(`127.0.0.1:${ports[0]}`);
+      try {
+        const reloading = (async () => {
+          for (let turn = 1; turn <= 5; turn++) {
+            configureDurable(turn);
+            program.signal("SIGHUP");
+            await program.until("the reload", (output) => (reloads(output) >= turn ? true : undefined));
+          }
+        })();
+        // Each waits for its answer: a port that is closed for a moment fails the test.
+        for (let n = 1; n <= COUNT; n++) {
+          appendFileSync(join(folder, "error.log"), line(n));
+          if (n % 2 === 0) await client.send("traces", request(n));
+          else await sendHttp(`http://127.0.0.1:${ports[1]}`, "traces", Uint8Array.from(request(n)));
+        }
+        await reloading;
+      } finally {
+        client.close();
+      }
+      sink.faults = undefined;
+      const arrived = (): boolean =>
+        [...times("traces", (n) => spanId(n)), ...times("logs", (n) => `line-${n}-`)].every((count) => count > 0);
+      await sink.until("all spans and lines are there", arrived, 60_000);
+      expect(times("logs", (n) => `line-${n}-`)).toEqual(Array.from({ length: COUNT }, () => 1));
+      expect(await program.stop()).toEqual({ code: 0, signal: undefined });
+      expect(program.output.match(/OTLP\/gRPC listens on/g)).toHaveLength(1);
+      expect(program.output.match(/OTLP\/HTTP listens on/g)).toHaveLength(1);
+    },
+    120_000,
+  );
 });

@@ -12,6 +12,7 @@ import {
   encodeHeader,
   scanFrames,
 } from "../../src/extensions/filestorage/frame.ts";
+import { ConfigErrors } from "../../src/kernel/errors.ts";
 import { makePlan } from "../../src/kernel/plan.ts";
 import { parseAccessRow } from "../../src/omni/access-row.ts";
 import { ACTION, ENGINE, LineParser } from "../../src/omni/line.ts";
@@ -24,6 +25,7 @@ import { frame, MessageReader } from "../../src/transport/grpc/framing.ts";
 import { GrpcError } from "../../src/transport/grpc/status.ts";
 import { linesOf, proxyCaptureNames, readCapture } from "../kit/captures.ts";
 import { campaign, mutated } from "./campaign.ts";
+import { oddSections } from "./sections.ts";
 
 const captures = proxyCaptureNames().map((name) => readCapture(name));
 const requests = captures.flatMap(({ payloads }) => payloads.map(({ bytes }) => bytes));
@@ -127,15 +129,30 @@ describe("readers of what others wrote", () => {
   });
 
   it("the configuration loader gives a plan or problems, each with words", async () => {
-    const files = ["../../otel.yml", "../fixtures/config/documents-otel.yml"].map((path) =>
-      readFileSync(new URL(path, import.meta.url)),
-    );
-    await campaign("configuration", mutated(files, 2048), (bytes) => {
+    // Small files: what is read is the same, and a hundred times as many of them are.
+    const files = [
+      "receivers: {otlp: {protocols: {grpc: }}}\nexporters: {debug: }\nservice: {pipelines: {traces: {receivers: [otlp], exporters: [debug]}}}",
+      "exporters:\n  otlp:\n    endpoint: ${env:HOST:-jaeger}:4317\n    headers: {a: 'b'}\n",
+      "service:\n  extensions: [health_check]\n  telemetry: {logs: {level: info}}\nextensions:\n  health_check:\n",
+      "connectors: &x\n  request_merge: {wait: 1m30s}\nprocessors: {batch: {timeout: 0x10}, <<: *x}",
+    ].map((text) => Buffer.from(text));
+    await campaign("configuration", mutated(files, 256), (bytes) => {
       const { root, issues } = parseYaml({ name: "fuzz", text: bytes.toString("utf8") });
       if (issues.length > 0) return;
       const { plan, problems } = makePlan(root, factories);
       must((plan === undefined) === problems.length > 0, "a plan or problems");
       for (const { message } of problems) must(message !== "", "a problem has words");
+    });
+  });
+
+  it("every component takes a section or says what is wrong with it", async () => {
+    await campaign("sections", oddSections(), ({ factory, section }) => {
+      try {
+        JSON.stringify(factory.configure(section).effective);
+      } catch (error) {
+        if (!(error instanceof ConfigErrors)) throw error;
+        must(error.issues.length > 0 && error.issues.every(({ message }) => message !== ""), "an issue has words");
+      }
     });
   });
 
