@@ -43,29 +43,33 @@ export class Jaeger {
   readonly version: JaegerVersion;
   /** host:port for OTLP over gRPC. */
   readonly grpc: string;
+  /** host:port for OTLP over HTTP. */
+  readonly http: string;
   /** The base of the query API, "http://127.0.0.1:PORT". */
   readonly query: string;
   readonly #program: Program;
   readonly #folder: string;
 
-  private constructor(version: JaegerVersion, program: Program, grpcPort: number, queryPort: number, folder: string) {
+  private constructor(version: JaegerVersion, program: Program, ports: readonly number[], folder: string) {
+    const [grpcPort, httpPort, queryPort] = ports;
     this.version = version;
     this.#program = program;
     this.grpc = `127.0.0.1:${grpcPort}`;
+    this.http = `127.0.0.1:${httpPort}`;
     this.query = `http://127.0.0.1:${queryPort}`;
     this.#folder = folder;
   }
 
-  static async start(version: JaegerVersion, binary: string): Promise<Jaeger> {
+  /** @param tls the `tls` section of both OTLP receivers, as JSON (v2 alone) */
+  static async start(version: JaegerVersion, binary: string, tls?: string): Promise<Jaeger> {
     const folder = mkdtempSync(join(tmpdir(), "omnishim-jaeger-"));
     const ports = await freePorts(5);
-    const [grpcPort, , queryPort] = ports as [number, number, number, number, number];
     const config = join(folder, "jaeger.yml");
-    writeFileSync(config, v2Config(ports));
+    writeFileSync(config, v2Config(ports, tls));
     const program = new Program(binary, version === "v1" ? v1Flags(ports) : ["--config", config], {
       env: { SPAN_STORAGE_TYPE: "memory" },
     });
-    const jaeger = new Jaeger(version, program, grpcPort, queryPort, folder);
+    const jaeger = new Jaeger(version, program, ports, folder);
     try {
       await program.line(
         version === "v1"
@@ -155,7 +159,7 @@ function v1Flags([grpc, http, query, queryGrpc, admin]: readonly number[]): stri
   ];
 }
 
-function v2Config([grpc, http, query, queryGrpc]: readonly number[]): string {
+function v2Config([grpc, http, query, queryGrpc]: readonly number[], tls = "null"): string {
   return `
 service:
   extensions: [jaeger_storage, jaeger_query]
@@ -184,8 +188,10 @@ receivers:
     protocols:
       grpc:
         endpoint: 127.0.0.1:${grpc}
+        tls: ${tls}
       http:
         endpoint: 127.0.0.1:${http}
+        tls: ${tls}
 exporters:
   jaeger_storage_exporter:
     trace_storage: memory

@@ -4,7 +4,8 @@
     senders.py spans PROTOCOL ENDPOINT     the spans in the file SPANS_FILE names, a JSON array of
         {name, scope, trace_id, span_id, parent_span_id (hex, or ""), start, end (unix ns), attributes, resource}
 
-PROTOCOL is grpc (ENDPOINT http://HOST:PORT) or http (ENDPOINT http://HOST:PORT/v1/traces). Prints the number of spans; exit
+PROTOCOL is grpc (ENDPOINT http://HOST:PORT) or http (ENDPOINT http://HOST:PORT/v1/traces). With https:// the exporters read
+OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY. Prints the number of spans; exit
 code 1 when an exporter was not answered with success.
 """
 import json
@@ -43,7 +44,7 @@ def exporter(protocol, endpoint):
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        return Counting(OTLPSpanExporter(endpoint=endpoint, insecure=True))
+        return Counting(OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https:")))
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return Counting(OTLPSpanExporter(endpoint=endpoint))
