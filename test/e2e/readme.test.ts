@@ -1,9 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import type { JaegerTrace } from "../../src/offline/jaeger/model.ts";
+import { ChatMock, type MockedAnswer } from "../kit/chat-mock.ts";
+import { JaegerApi } from "../kit/jaeger-api.ts";
+import { probedTraces } from "../kit/probed-trace.ts";
 import { freePorts, Program } from "../kit/process.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -96,6 +100,46 @@ function traces(json: string): number {
 
 const OFFLINE = "node dist/main.js";
 
+/** `collect` against a host that is not there; test/peers/collect.test.ts runs it against real ones. */
+async function collecting(command: string): Promise<void> {
+  const [port] = (await freePorts(1)) as [number];
+  const folder = mkdtempSync(join(tmpdir(), "omnishim-docs-"));
+  symlinkSync(join(root, "dist"), join(folder, "dist"));
+  writeFileSync(join(folder, "servers.txt"), `127.0.0.1:${port} # nobody\n`);
+  const [, ...args] = command.split(" ");
+  const program = new Program(process.execPath, args, { cwd: folder });
+  try {
+    expect(await program.exit()).toEqual({ code: 1, signal: undefined });
+    expect(program.output).toMatch(/^127\.0\.0\.1: (?:.*Connection refused|there is no ssh here)/m);
+    expect(program.output).toContain("fetched into collected; 0 of 1 hosts ok");
+  } finally {
+    await program.stop();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** `probe` against a proxy that is none, and a Jaeger that has the traces at once. */
+async function probing(command: string): Promise<void> {
+  const traceOf = await probedTraces();
+  const traces: JaegerTrace[] = [];
+  const answered = (answer: MockedAnswer): void => void traces.push(traceOf(answer));
+  const mock = await new ChatMock({ firstAfterMs: 5, tokens: 20, tokenEveryMs: 1, answered }).start();
+  const jaeger = await new JaegerApi(traces).start();
+  const [, ...args] = command
+    .replace("http://localhost:8000/v1", mock.url)
+    .replace("http://localhost:16686", jaeger.url)
+    .split(" ");
+  const program = new Program(process.execPath, args, { cwd: root });
+  try {
+    expect(await program.exit()).toEqual({ code: 0, signal: undefined });
+    expect(program.output).toContain("5 of 5 requests answered; 5 of them are one complete trace each");
+  } finally {
+    await program.stop();
+    await mock.stop();
+    await jaeger.stop();
+  }
+}
+
 /** How each command of the documents is known to work. */
 const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "npm ci": shownBy(".ci/run", "npm ci"),
@@ -157,6 +201,9 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   [`${OFFLINE} report demo/capture --json`]: offline((output) => {
     expect(JSON.parse(output)).toMatchObject({ statistics: { requests: { seen: 8 } } });
   }),
+  [`${OFFLINE} collect servers.txt /tmp/trace_output_directory /var/log/omni collected`]: collecting,
+  [`${OFFLINE} probe --url http://localhost:8000/v1 --model MODEL --rps 1 --num_prompts 5 --max_tokens 20 --traces http://localhost:16686`]:
+    probing,
   [`${OFFLINE} explain 3da2bf8a-b1b4-4411-99ca-dbc0a8d17c05 demo/capture`]: offline((output) => {
     for (const heading of ["Why", "Missing", "Time", "Lines (36)"]) expect(output).toContain(`\n${heading}`);
   }),
@@ -170,6 +217,7 @@ describe("commands in the documents", () => {
       "docs/doctor.md",
       "docs/migrate.md",
       "docs/native-jaeger.md",
+      "docs/collect.md",
       "docs/offline.md",
       "docs/omni-proxy.md",
     ],

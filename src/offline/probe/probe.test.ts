@@ -3,7 +3,8 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ChatMock, type MockedAnswer, type MockSettings } from "../../../test/kit/chat-mock.ts";
 import { command } from "../../../test/kit/edge.ts";
 import { JaegerApi } from "../../../test/kit/jaeger-api.ts";
-import { convertToJaeger, Workplace } from "../../../test/kit/offline.ts";
+import { Workplace } from "../../../test/kit/offline.ts";
+import { probedTraces } from "../../../test/kit/probed-trace.ts";
 import { encodeTraces } from "../../pdata/encode.ts";
 import { protoToJson } from "../../pdata/json.ts";
 import { type JaegerTrace, resourceSpansOf } from "../jaeger/model.ts";
@@ -11,38 +12,12 @@ import type { ProbeReport } from "./probe.ts";
 
 const QUICK: MockSettings = { firstAfterMs: 0, tokens: 3, tokenEveryMs: 0 };
 
-/** A captured request that went well, with both of vLLM's spans. */
-let captured: JaegerTrace;
-let capturedId: string;
+/** What the shim would have made of a probe's request. */
+let traceOf: (answer: MockedAnswer) => JaegerTrace;
 
 beforeAll(async () => {
-  const place = new Workplace();
-  try {
-    const otlp = [place.recording("proxy-vllm/grpc")];
-    const { traces } = await convertToJaeger(place.logs("proxy-vllm/grpc"), place.at("out.json"), { otlp });
-    const tag = (trace: JaegerTrace, key: string): unknown =>
-      trace.spans
-        .find(({ operationName }) => operationName === "Trace for Omni Proxy")
-        ?.tags?.find((entry) => entry.key === key)?.value;
-    const isWhole = (trace: JaegerTrace): boolean =>
-      tag(trace, "omni.outcome") === "ok" &&
-      /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(String(tag(trace, "request_id"))) &&
-      trace.spans.filter(({ operationName }) => operationName === "llm_request").length === 2;
-    captured = traces.find(isWhole) as JaegerTrace;
-    capturedId = String(tag(captured, "request_id"));
-  } finally {
-    place.remove();
-  }
+  traceOf = await probedTraces();
 });
-
-/** What the shim would have made of a probe's request: the captured one under its ids. */
-function traceOf({ headers }: MockedAnswer): JaegerTrace {
-  const id = String(headers["x-request-id"]);
-  const traceId = String(headers["traceparent"]).slice(3, 35);
-  return JSON.parse(
-    JSON.stringify(captured).replaceAll(captured.traceID, traceId).replaceAll(capturedId, id),
-  ) as JaegerTrace;
-}
 
 function without(trace: JaegerTrace, name: string): JaegerTrace {
   return { ...trace, spans: trace.spans.filter(({ operationName }) => operationName !== name) };
