@@ -33,8 +33,8 @@ type Configuration = (places: VictimPlaces) => string;
 
 /** What a scenario is made of. */
 export interface ScenarioOptions {
-  /** The row's name in the table. */
-  readonly fault: string;
+  /** The row's name in the table, asked for at the end. */
+  readonly fault: string | (() => string);
   /** Given the backend's address. */
   config(endpoint: string): Configuration | Promise<Configuration>;
   /** Whether Omni Proxy's log is written too, with vLLM's spans of its requests. */
@@ -49,6 +49,8 @@ export interface ScenarioOptions {
   recover?(stage: Stage): Promise<void>;
   /** Numbers of acknowledged spans that must not arrive, because the backend refused them for good and it was said so. */
   refusedForGood?(): ReadonlySet<number>;
+  /** When everything has come, or will not. */
+  finished?(stage: Stage): Promise<void>;
   /** For scenarios that lose: after how much silence of the backend the rest is lost. Default 15 s. */
   readonly stillMs?: number;
 }
@@ -112,10 +114,11 @@ export async function runScenario(options: ScenarioOptions): Promise<Outcome> {
       seen = stage.sink.seen;
       if (performance.now() - since > (options.stillMs ?? STILL_MS)) break;
     }
+    await options.finished?.(stage);
     const states = census.missingStates(requests);
     const wrong = census.wrongStates(requests);
     const outcome: Outcome = {
-      fault: options.fault,
+      fault: typeof options.fault === "string" ? options.fault : options.fault(),
       ...load.figures,
       logged: requests.length * SPANS_A_LOGGED_REQUEST,
       forGood: refused().size,
