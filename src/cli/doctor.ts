@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/duration.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { buildInfo, oldestNode } from "./build-info.ts";
@@ -35,7 +35,9 @@ export function addDoctor(program: Command, edge: Edge, setCode: (code: number) 
     )
     .option("--jaeger-query <url>", "Jaeger's UI, such as http://localhost:16686: look the span up there", "")
     .option("--last <n>", "look at the last n requests of each log", wholeNumber(1), 100)
-    .option("--timeout <duration>", "for each connection and request", milliseconds, 5000)
+    .addOption(
+      new Option("--timeout <duration>", "for each connection and request").argParser(milliseconds).default(5000, "5s"),
+    )
     .option("--json", "print the findings as JSON", false)
     .addHelpText("after", EXIT_CODES)
     .action(async (_, self: Command) => setCode(await doctor(allOptions<Options>(self), edge)));

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { closest } from "../config/suggest.ts";
 import { buildInfo } from "./build-info.ts";
 import { addCollect } from "./collect.ts";
+import { addCompletion } from "./completion.ts";
 import { addConvert } from "./convert.ts";
 import type { DemoOptions } from "./demo.ts";
 import { addDoctor } from "./doctor.ts";
@@ -39,8 +40,11 @@ export async function main(args: readonly string[], edge: Edge): Promise<number>
   }
 }
 
-/** A command's code is loaded when it is asked for: the offline commands need none of the service's, which is most of it. */
-function createProgram(edge: Edge, setCode: (code: number) => void): Command {
+/**
+ * The table of commands. A command's code is loaded when it is asked for: the offline commands need none of the
+ * service's, which is most of it.
+ */
+export function createProgram(edge: Edge, setCode: (code: number) => void): Command {
   const { command: name, version } = buildInfo;
   const program = new Command(name)
     .description("Receives OTLP, follows Omni Proxy's log, and sends one trace a request on to Jaeger.")
@@ -113,6 +117,7 @@ function createProgram(edge: Edge, setCode: (code: number) => void): Command {
   addReport(program, edge, setCode);
   addCollect(program, edge, setCode);
   addProbe(program, edge, setCode);
+  addCompletion(program, edge);
   return program;
 }
 

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Note } from "../config/migrate/migrate.ts";
 import { CommandError, type Edge } from "./edge.ts";
 
@@ -20,11 +20,13 @@ export function addMigrate(program: Command, edge: Edge, setCode: (code: number)
       "Prints FILE with the names and settings of the newest Collector; comments and layout stay. Each change and its reason goes to stderr. FILE itself is not changed.",
     )
     .argument("<file>", "the Collector's configuration")
-    .option(
-      "--from <version>",
-      "the Collector that it was written for: defaults that have changed since are written out",
-      release,
-      release(DEFAULT_FROM),
+    .addOption(
+      new Option(
+        "--from <version>",
+        "the Collector that it was written for: defaults that have changed since are written out",
+      )
+        .argParser(release)
+        .default(release(DEFAULT_FROM), DEFAULT_FROM),
     )
     .option("--json", "print text, changes, remarks and problems as JSON", false)
     .addHelpText("after", EXIT_CODES)

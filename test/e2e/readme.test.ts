@@ -156,6 +156,8 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "node dist/main.js components": prints(/request_merge/),
   "node dist/main.js --help": prints(/demo[\s\S]*--config/),
   "node dist/main.js init - --deployment compose": prints(/# omnishim in a container[\s\S]*endpoint: jaeger:4317/),
+  "node dist/main.js completion bash": prints(/^complete -F _omnishim omnishim$/m),
+  "man deploy/man/omnishim.1": async () => expect(text("deploy/man/omnishim.1")).toMatch(/^\.TH OMNISHIM 1 /m),
   "node dist/main.js migrate test/fixtures/config/documents-otel.yml": prints(
     / {2}otlp_grpc:\n {4}endpoint: jaeger:4317/,
   ),
