@@ -86,7 +86,7 @@ function optionOf(option: Option): OptionEntry {
     long: option.long ?? "",
     short: option.short ?? "",
     description: option.description,
-    value: shown === undefined ? undefined : valueOf(shown, option.argChoices),
+    value: shown === undefined ? undefined : wordOf(shown, option.argChoices),
     fallback,
   };
 }
@@ -102,11 +102,11 @@ function argumentOf(argument: Argument): ArgumentEntry {
     name,
     description: argument.description,
     isVariadic: argument.variadic,
-    ...valueOf(argument.required ? `<${inner}>` : `[${inner}]`, argument.argChoices),
+    ...wordOf(argument.required ? `<${inner}>` : `[${inner}]`, argument.argChoices),
   };
 }
 
-function valueOf(shown: string, choices: readonly string[] | undefined): Value {
+function wordOf(shown: string, choices: readonly string[] | undefined): Value {
   if (choices) return { kind: "choice", choices, shown };
   return { kind: FILES.test(shown.replace(/[<>[\].]/g, "")) ? "file" : "text", choices: [], shown };
 }
