@@ -63,15 +63,17 @@ export class Observer {
     return {
       mutatesData: inner.mutatesData,
       async consume(batch: Payload[S], call: CallContext): Promise<void> {
+        // The batch itself is let go of while it is waited for.
+        const { items } = batch;
         try {
           await inner.consume(batch, call);
         } catch (error) {
           const passedOn = typeof error === "object" && error !== null && fromDownstream.has(error);
-          counter.add(batch.items, isProduced || passedOn ? refused : failure);
+          counter.add(items, isProduced || passedOn ? refused : failure);
           if (isProduced && typeof error === "object" && error !== null) fromDownstream.add(error);
           throw error;
         }
-        counter.add(batch.items, success);
+        counter.add(items, success);
       },
     };
   }

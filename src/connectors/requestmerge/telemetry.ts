@@ -14,6 +14,10 @@ const MOST_EXAMPLES = 5;
 /** Instances with a gauge of their own; a label's values must be bounded. */
 const MOST_INSTANCES = 256;
 
+/* The same objects again and again: a counter knows them by that. */
+const ROLE_LABELS = { prefill: { role: "prefill" }, decode: { role: "decode" }, unknown: { role: "unknown" } };
+const LATE_LABELS = { span: { what: "span" }, end: { what: "end" }, line: { what: "line" } };
+
 /** Requests of one minute that lack a span, by what they lack. */
 export interface Gaps {
   requests: number;
@@ -138,7 +142,7 @@ export class MergeTelemetry implements MergeObserver {
   }
 
   merged(role: Role | undefined): void {
-    this.#merged.add(1, { role: role ?? "unknown" });
+    this.#merged.add(1, ROLE_LABELS[role ?? "unknown"]);
   }
 
   unmerged(cause: UnmergedCause, spans: number): void {
@@ -150,7 +154,7 @@ export class MergeTelemetry implements MergeObserver {
   }
 
   late(what: "span" | "end" | "line"): void {
-    this.#late.add(1, { what });
+    this.#late.add(1, LATE_LABELS[what]);
   }
 
   earlyRelease(): void {
