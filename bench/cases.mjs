@@ -15,8 +15,8 @@ const none = { compression: "none" };
 /**
  * @typedef {object} Case
  * @property {string} name
- * @property {"spans" | "idle" | "log" | "lines"} kind
- * @property {{merge?: boolean, compression?: string, exporter?: string, durable?: boolean}} [ours]
+ * @property {"spans" | "idle" | "log" | "lines" | "open"} kind
+ * @property {{merge?: boolean, compression?: string, level?: number, exporter?: string, durable?: boolean}} [ours]
  * @property {{compression?: string, exporter?: string, durable?: boolean}} [theirs]
  * @property {{spans: number, protocol: "grpc" | "http" | "json", inFlight: number}} [load]
  * @property {number} [target] least ratio of spans a CPU-second
@@ -36,6 +36,14 @@ export const cases = [
     memory: 0.7,
     quick: n === 64,
   })),
+  {
+    name: "merge, 64 spans a request, gzip level 6 out",
+    kind: "spans",
+    ours: { ...merge, ...gzip, level: 6 },
+    theirs: gzip,
+    load: load(64),
+    target: 1.3,
+  },
   ...[64, 512].map((n) => ({
     name: `merge, ${n} spans a request`,
     kind: "spans",
@@ -58,8 +66,13 @@ export const cases = [
     target,
     quick: n === 1,
   })),
-  { name: "pass-through, 1 span a request", kind: "spans", ours: none, theirs: none, load: load(1) },
-  { name: "pass-through, 64 spans a request", kind: "spans", ours: none, theirs: none, load: load(64) },
+  ...[1, 8, 64, 512].map((n) => ({
+    name: `pass-through, ${n} span${n > 1 ? "s" : ""} a request`,
+    kind: "spans",
+    ours: none,
+    theirs: none,
+    load: load(n),
+  })),
   {
     name: "merge, 64 spans a request, HTTP protobuf in",
     kind: "spans",
@@ -94,4 +107,5 @@ export const cases = [
   { name: "idle", kind: "idle", ours: { ...merge, ...gzip }, theirs: gzip, quick: true },
   { name: "live log, 2,000 requests/s, 80,000 lines/s", kind: "log", ours: { ...merge, ...none } },
   { name: "log lines, parse and merge", kind: "lines", quick: true },
+  { name: "a span among 1,000, 10,000 and 100,000 open requests", kind: "open" },
 ];

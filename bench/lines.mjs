@@ -1,37 +1,12 @@
 /** One measurement of the merge alone: `node bench/lines.mjs SECONDS` prints {lines, cpu}; the log comes at 2,000 requests/s. */
-import { Merge } from "../dist/omni/merge.js";
 import { EndlessLog } from "./log.mjs";
+import { newMerge, source } from "./merge.mjs";
 
 const REQUESTS_A_SECOND = 2000;
 const LEAST_LINES = 400_000;
 const seconds = Number(process.argv[2] ?? 2);
 
-const ignore = () => {};
-const observer = {
-  request: ignore,
-  merged: ignore,
-  unmerged: ignore,
-  guessed: ignore,
-  late: ignore,
-  earlyRelease: ignore,
-  instanceClock: ignore,
-};
-const merge = new Merge(
-  {
-    roles: { prefill: new Map(), decode: new Map() },
-    names: { service: "omni-proxy", role: { prefill: "vllm-prefill", decode: "vllm-decode" }, version: "0.0.0" },
-    spanWaitMs: 500,
-    waitMs: 10_000,
-    requestTimeoutMs: 900_000,
-    maxRequests: 100_000,
-    rememberMs: 900_000,
-    rememberCount: 500_000,
-    clockSkew: "annotate",
-    unsampled: "emit",
-  },
-  observer,
-);
-const source = { host: "proxy", path: "/var/log/omni/nginx_error.log", instance: "", timezone: "UTC" };
+const merge = newMerge();
 const log = new EndlessLog();
 let copies = 0;
 let spans = 0;

@@ -180,3 +180,13 @@ export function measureLines(pace) {
   );
   return { rate: lines / cpu };
 }
+
+/** @returns microseconds of CPU a span, with a thousand, ten thousand and a hundred thousand requests open */
+export function measureOpen() {
+  const script = fileURLToPath(new URL("open.mjs", import.meta.url));
+  const micros = (open) => {
+    const { spans, cpu } = JSON.parse(execFileSync(process.execPath, [script, String(open)], { encoding: "utf8" }));
+    return (cpu * 1e6) / spans;
+  };
+  return { few: micros(1000), more: micros(10_000), many: micros(100_000) };
+}

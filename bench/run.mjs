@@ -15,7 +15,7 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { cases } from "./cases.mjs";
-import { measureIdle, measureLines, measureLog, measureSpans, profileInto } from "./measure.mjs";
+import { measureIdle, measureLines, measureLog, measureOpen, measureSpans, profileInto } from "./measure.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
@@ -55,6 +55,7 @@ const medians = (runs) =>
 async function measure(one, program, peer) {
   if (one.kind === "spans") return measureSpans(peer, one[program], one.load, pace);
   if (one.kind === "idle") return measureIdle(peer, one[program], pace);
+  if (one.kind === "open") return measureOpen();
   return one.kind === "log" ? measureLog(one.ours, pace) : measureLines(pace);
 }
 
@@ -75,6 +76,8 @@ const times = (number) => number.toFixed(2);
 /** Cells: case, ours, theirs, ratio, spread, target, memory, bytes. */
 function row({ name, kind, ours, theirs, runs, target, memory }) {
   if (kind === "lines") return [name, `${k(ours.rate)} lines`, "", "", "", "500k lines", "", ""];
+  if (kind === "open")
+    return [name, `${[ours.few, ours.more, ours.many].map(times).join(", ")} us`, "", "", "", "same", "", ""];
   if (kind === "log")
     return [name, `${ours.core.toFixed(0)} % of a core`, "", "", "", "< 50 %", `${ours.peak.toFixed(0)} MB`, ""];
   if (kind === "idle")
