@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -242,22 +243,89 @@ describe("commands in the documents", () => {
   });
 });
 
+/** Names of this program's metrics in a PromQL expression. */
+function metricsOf(expr: string): string[] {
+  return [...expr.matchAll(/\b((?:omnishim|otelcol)_[a-z0-9_]+)/g)].map((match) =>
+    (match[1] ?? "").replace(/_bucket$/, ""),
+  );
+}
+
+/** Every expression names metrics, and only such as the program with otel.yml has. */
+async function expectKnown(expressions: readonly string[]): Promise<void> {
+  expect(expressions.filter((expr) => metricsOf(expr).length === 0)).toEqual([]);
+  await running("node dist/main.js --config otel.yml", async (url) => {
+    const page = await (await fetch(url)).text();
+    const has = new Set([...page.matchAll(/^# HELP (\S+)/gm)].map((match) => match[1] ?? ""));
+    expect(expressions.flatMap(metricsOf).filter((name) => !has.has(name))).toEqual([]);
+  });
+}
+
+/** Debian's package `prometheus` has promtool; where it is not on the path its tests are shown as skipped. */
+const hasPromtool = spawnSync("promtool", ["--version"]).error === undefined;
+
+/** What promtool says of a file with rules that it takes. */
+function promtool(file: string): string {
+  const { status, stdout, stderr } = spawnSync("promtool", ["check", "rules", file], { encoding: "utf8" });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  return stdout;
+}
+
 describe("deploy/prometheus-rules.yml", () => {
+  const file = join(root, "deploy/prometheus-rules.yml");
+
   it("prometheus-rules.yml names only metrics that the program with otel.yml has, in every rule", async () => {
-    const { groups } = parse(text("deploy/prometheus-rules.yml")) as {
-      groups: { rules: { alert: string; expr: string }[] }[];
-    };
-    const rules = groups.flatMap(({ rules }) => rules);
-    const namesOf = (expr: string): string[] =>
-      [...expr.matchAll(/\b((?:omnishim|otelcol)_[a-z0-9_]+)/g)].map((match) =>
-        (match[1] ?? "").replace(/_bucket$/, ""),
-      );
-    expect(rules.filter(({ expr }) => namesOf(expr).length === 0)).toEqual([]);
-    await running("node dist/main.js --config otel.yml", async (url) => {
-      const page = await (await fetch(url)).text();
-      const has = new Set([...page.matchAll(/^# HELP (\S+)/gm)].map((match) => match[1] ?? ""));
-      expect(rules.flatMap(({ expr }) => namesOf(expr)).filter((name) => !has.has(name))).toEqual([]);
-    });
+    const { groups } = parse(readFileSync(file, "utf8")) as { groups: { rules: { expr: string }[] }[] };
+    await expectKnown(groups.flatMap(({ rules }) => rules).map(({ expr }) => expr));
+  });
+
+  it.skipIf(!hasPromtool)("prometheus-rules.yml is valid for promtool", () => {
+    expect(promtool(file)).toMatch(/SUCCESS: \d+ rules found/);
+  });
+});
+
+describe("deploy/grafana-dashboard.json", () => {
+  interface Panel {
+    readonly type: string;
+    readonly title: string;
+    readonly id: number;
+    readonly gridPos: { readonly x: number; readonly w: number };
+    readonly targets?: readonly { readonly expr: string }[];
+  }
+  const { panels, templating } = JSON.parse(text("deploy/grafana-dashboard.json")) as {
+    panels: Panel[];
+    templating: { list: { query: string }[] };
+  };
+
+  it("grafana-dashboard.json names only metrics that the program with otel.yml has, in every panel and variable", async () => {
+    const shown = panels.filter(({ type }) => type !== "row");
+    expect(shown.length).toBeGreaterThan(10);
+    expect(shown.filter(({ targets = [] }) => targets.length === 0)).toEqual([]);
+    const variables = templating.list.map(({ query }) => query).filter((query) => query.startsWith("label_values"));
+    await expectKnown([...shown.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)), ...variables]);
+  });
+
+  it.skipIf(!hasPromtool)("grafana-dashboard.json has expressions that promtool can read", () => {
+    const folder = mkdtempSync(join(tmpdir(), "omnishim-dashboard-"));
+    try {
+      const rules = panels
+        .flatMap(({ targets = [] }) => targets)
+        .map(({ expr }, at) => ({
+          record: `panel:${at}`,
+          expr: expr.replaceAll("$__rate_interval", "5m").replaceAll("$instance", ".*"),
+        }));
+      const file = join(folder, "rules.json");
+      writeFileSync(file, JSON.stringify({ groups: [{ name: "dashboard", rules }] }));
+      expect(promtool(file)).toContain(`SUCCESS: ${rules.length} rules found`);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("grafana-dashboard.json has panels with names and numbers of their own, none of which leaves the page", () => {
+    const titles = panels.map(({ title }) => title);
+    expect(new Set(titles).size).toBe(titles.length);
+    expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
+    for (const { title, gridPos } of panels) expect(gridPos.x + gridPos.w, title).toBeLessThanOrEqual(24);
   });
 });
 
