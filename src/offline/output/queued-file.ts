@@ -7,6 +7,8 @@ const PIECE_BYTES = 1024 * 1024;
 /** With more than this waiting for the disk, whoever writes should wait too. */
 const MOST_WAITING = 8 * 1024 * 1024;
 
+const NO_BYTES = Buffer.alloc(0);
+
 export class QueuedFile {
   readonly path: string;
   #handle: Promise<FileHandle>;
@@ -47,6 +49,7 @@ export class QueuedFile {
   /** Resolves when everything is written and the file is closed. @throws Problem (rejects) */
   async close(): Promise<void> {
     this.#flush();
+    this.#piece = NO_BYTES; // a split output keeps many closed files
     try {
       await this.#settle();
     } finally {
