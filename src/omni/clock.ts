@@ -10,6 +10,8 @@ const UNIX_FROM_US = 1e14;
 const STEP_BACK_US = 10_000;
 const RECENT_PAIRS = 64;
 const RECENT_US = 60e6;
+/** A pair this far from what is known means that the wall clock was set; no process stands still so long between two stamps. */
+const STEP_US = 10e6;
 /** With fewer pairs in RECENT_US a step back is not believed. */
 const FEWEST_PAIRS = 3;
 /** One pair is within 0.4 ms as a rule, a few dozen are within 15 us (measured on captures). */
@@ -44,6 +46,8 @@ export class BootClock {
   /** A wall-clock stamp (unix us) taken just before a boot-clock stamp (us). */
   addPair(wallUs: number, bootUs: number, kind: PairKind): void {
     const offset = wallUs - bootUs;
+    // The row's end and its length are of two times: the wall clock was set in between.
+    if (kind === "row" && this.isStep(wallUs, bootUs)) return;
     if (kind === "line") this.#lines++;
     else this.#rows++;
     this.#recent.push({ offset, at: bootUs });
@@ -60,6 +64,11 @@ export class BootClock {
       while (bootUs - (this.#recent[0] as { at: number }).at > 2 * RECENT_US) this.#recent.shift();
     const recentMax = this.#recent.reduce((max, pair) => Math.max(max, pair.offset), Number.NEGATIVE_INFINITY);
     if (recentMax < this.#max - STEP_BACK_US) this.#max = recentMax;
+  }
+
+  /** Whether the wall clock was set since the pairs before this one: it tells of another time. */
+  isStep(wallUs: number, bootUs: number): boolean {
+    return this.#lines > 0 && Math.abs(wallUs - bootUs - this.#max) > STEP_US;
   }
 
   /** A line's prefix second (unix seconds) and the stamp in it: the offset lies within one second. */

@@ -361,19 +361,26 @@ export class LogTable {
       source.connections.set(line.connection, early);
       this.#byReceived.set(key, early);
       if (request.has(START)) this.#events.progressed(early, START);
-      return this.#pair(early);
+      return this.#pair(source, early);
     }
     request.keyTime = line.timeText();
     this.#byReceived.set(key, request);
     this.#events.keyed(request);
-    return this.#pair(request);
+    return this.#pair(source, request);
   }
 
-  #pair(request: ProxyRequest): ProxyRequest {
+  #pair(source: Source, request: ProxyRequest): ProxyRequest {
     const receivedUs = this.#parser.timeUs;
     if (isUnix(receivedUs)) return request;
-    if (request.has(START)) request.clock.addPair(request.at[START] as number, receivedUs, "line");
-    if (request.injectedStartUs > 0) request.clock.addPair(request.injectedStartUs, receivedUs, "line");
+    const stamps = [request.has(START) ? (request.at[START] as number) : 0, request.injectedStartUs];
+    for (const wallUs of stamps.filter((stamp) => stamp > 0)) {
+      if (request.clock === source.clock && source.clock.isStep(wallUs, receivedUs)) {
+        // The wall clock was set. Requests that began before keep the time that they had.
+        source.clock = new BootClock();
+        request.clock = source.clock;
+      }
+      request.clock.addPair(wallUs, receivedUs, "line");
+    }
     return request;
   }
 

@@ -70,7 +70,8 @@ export class ProxyRequest {
   /** Stamps by action index, microseconds as logged; NEVER where the action was not seen. */
   readonly at: number[] = new Array<number>(PROXY_ACTIONS.length).fill(NEVER);
   readonly connection: number;
-  readonly clock: BootClock;
+  /** Of the time in which it began: another one's after the wall clock was set. */
+  clock: BootClock;
   /** The log's host, for `host.name`; "" when the records do not say. */
   readonly host: string;
   /** `service.instance.id` of the log source. */

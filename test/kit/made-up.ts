@@ -18,11 +18,14 @@ export function requestLines(options: {
   end?: boolean;
   stretch?: number;
   slot?: number;
+  /** How far the wall clock was set, seconds. */
+  set?: number;
 }): Buffer[] {
   const { id, connection, at, traceparent, injected = false, proxyId = true, end = true, stretch = 1 } = options;
-  const { slot = connection % 64 } = options;
+  const { slot = connection % 64, set = 0 } = options;
+  const wall = WALL + set;
   const suffix = ', client: 127.0.0.1, server: localhost, request: "POST /v1/completions HTTP/1.1", host: "localhost"';
-  const prefix = `${new Date((WALL + at) * 1000).toISOString().slice(0, 19).replace("T", " ").replaceAll("-", "/")} [info] 10#0: `;
+  const prefix = `${new Date((wall + at) * 1000).toISOString().slice(0, 19).replace("T", " ").replaceAll("-", "/")} [info] 10#0: `;
   const own = (text: string): string => `${prefix}*${connection} ${text}`;
   const action = (name: string, after: number): string =>
     own(`<<<Action: ${name}; Timestamp:${(at + after * stretch).toFixed(6)}; RequestID:${id}${suffix}`);
@@ -32,14 +35,14 @@ export function requestLines(options: {
   ];
   const lines = [
     ...(proxyId
-      ? [own(`<<<Action: Start to schedule; Timestamp:${(WALL + at).toFixed(6)}; RequestID:${id}${suffix}`)]
+      ? [own(`<<<Action: Start to schedule; Timestamp:${(wall + at).toFixed(6)}; RequestID:${id}${suffix}`)]
       : []),
     ...(traceparent === undefined
       ? []
       : [
           own(
             injected
-              ? `****Action: Inject Traceparent****; Timestamp:${(WALL + at).toFixed(6)}; trace_headers:${traceparent}${suffix}`
+              ? `****Action: Inject Traceparent****; Timestamp:${(wall + at).toFixed(6)}; trace_headers:${traceparent}${suffix}`
               : `****Traceparent already exists****; trace_headers:${traceparent}${suffix}`,
           ),
         ]),

@@ -15,7 +15,7 @@ import { FakeClock, settle } from "../kit/clock.ts";
 import { CrashDisk } from "../kit/crash-disk.ts";
 import { LogBench } from "../kit/log-tail.ts";
 import { requestLines, vllmSpan } from "../kit/made-up.ts";
-import { comparable, MergeRun } from "../kit/merge-run.ts";
+import { attribute, comparable, MergeRun, type OutSpan } from "../kit/merge-run.ts";
 import { namesIn, spansNamed } from "../kit/named-spans.ts";
 import { TestHost, testSettings } from "../kit/settings.ts";
 import { RecordingSink } from "../kit/sink.ts";
@@ -235,5 +235,47 @@ describe("request_merge", () => {
     ["back", -HOUR],
   ])("makes the same traces when the wall clock steps an hour %s, and back again, all the time", async (_, stepMs) => {
     expect(await merged(stepMs)).toEqual(await merged(0));
+  });
+});
+
+describe("request_merge on the log of a proxy whose wall clock is set", () => {
+  /** Twelve requests, of which the later half begins after the clock was set; the sixth is open meanwhile. */
+  async function merged(setSeconds: number): Promise<OutSpan[]> {
+    const run = await new MergeRun().start();
+    const requests = Array.from({ length: 12 }, (_, index) =>
+      requestLines({
+        id: `request-${index}`,
+        connection: index + 1,
+        at: 100 + index,
+        set: index < 6 ? 0 : setSeconds,
+      }),
+    );
+    for (const [index, lines] of requests.entries()) {
+      await run.lines(index === 5 ? lines.slice(0, 9) : lines);
+      if (index === 6) await run.lines(requests[5]?.slice(9) ?? []);
+    }
+    await run.clock.advance(30_000);
+    return run.output();
+  }
+
+  /** When the spans of a request start, by name. */
+  function startsOf(spans: readonly OutSpan[], index: number): Map<string, bigint> {
+    const root = spans.find((span) => attribute(span, "request_id") === `request-${index}`);
+    const own = spans.filter(({ traceId }) => traceId === root?.traceId);
+    return new Map(own.map(({ name, startUnixNano }) => [name, startUnixNano]));
+  }
+
+  it.each([
+    ["forward", 3600],
+    ["back", -3600],
+  ])("gives every request the time in which it began when it is set an hour %s", async (_, seconds) => {
+    const [wanted, spans] = [await merged(0), await merged(seconds)];
+    for (let index = 0; index < 12; index++) {
+      const [before, after] = [startsOf(wanted, index), startsOf(spans, index)];
+      expect(before.size).toBe(14);
+      const shift = index < 6 ? 0n : BigInt(seconds) * 1_000_000_000n;
+      for (const [name, nanos] of before)
+        expect(Math.abs(Number((after.get(name) ?? 0n) - nanos - shift)), `${name} of ${index}`).toBeLessThan(1000);
+    }
   });
 });
