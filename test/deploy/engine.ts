@@ -8,15 +8,6 @@ import { Directory, find } from "./machine.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Why no engine can be run here, or undefined. */
-export function missingEngine(): string | undefined {
-  if (process.getuid?.() !== 0) return "a Docker engine of the test's own needs root";
-  const missing = ["dockerd", "docker", "docker-compose"].filter((name) => find(name) === undefined);
-  if (missing.length > 0)
-    return `${missing.join(", ")}: not installed (on Debian: apt-get install docker.io docker-compose)`;
-  return undefined;
-}
-
 /**
  * A real Docker engine of this test's own, with its own socket and images, so that the images that stand in for published
  * ones never get into anybody's engine. It shares the host's network: published ports are the host's.
@@ -78,7 +69,7 @@ export class Engine {
   }
 
   async stop(): Promise<void> {
-    await this.#daemon.stop("SIGTERM", 30_000);
+    await this.#daemon.stop("SIGTERM", 40_000);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -92,6 +83,25 @@ export class Engine {
     } finally {
       await program.stop("SIGKILL");
     }
+  }
+}
+
+/** Why no engine can be run here, or undefined: one is started, and a container in it. */
+export async function missingEngine(): Promise<string | undefined> {
+  if (process.getuid?.() !== 0) return "a Docker engine of the test's own needs root";
+  const missing = ["dockerd", "docker", "docker-compose"].filter((name) => find(name) === undefined);
+  if (missing.length > 0)
+    return `${missing.join(", ")}: not installed (on Debian: apt-get install docker.io docker-compose)`;
+  let engine: Engine | undefined;
+  try {
+    engine = await Engine.start();
+    await engine.image("probe", [], (directory) => directory.program(find("true") ?? "true", "true"));
+    await engine.docker(["run", "--rm", "--publish=127.0.0.1::80", "probe", "/true"]);
+    return undefined;
+  } catch (error) {
+    return `no container runs here: ${(error as Error).message.trim().split("\n").at(-1)?.slice(0, 200)}`;
+  } finally {
+    await engine?.stop();
   }
 }
 

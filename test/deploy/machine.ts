@@ -1,6 +1,6 @@
 /** What is on the machine that runs the tests, and root file systems made of it. */
 import { execFileSync } from "node:child_process";
-import { accessSync, constants, cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { accessSync, chmodSync, constants, cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 
 /** A program's path by its name, as a shell finds it, or undefined. */
@@ -35,6 +35,8 @@ export class Directory {
   constructor(path: string) {
     this.#path = path;
     for (const folder of ["tmp", "etc"]) mkdirSync(join(path, folder), { recursive: true });
+    // As every image has it; Docker gives a tmpfs the mode of the folder that it covers.
+    chmodSync(join(path, "tmp"), 0o1777);
     writeFileSync(join(path, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
   }
 

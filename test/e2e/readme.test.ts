@@ -146,6 +146,8 @@ const PROOFS: Readonly<Record<string, (command: string) => Promise<void>>> = {
   "npm ci": shownBy(".ci/run", "npm ci"),
   "npm run build": shownBy(".ci/run", "npm run build"),
   "npm run check": shownBy(".ci/run", "npm run check"),
+  // test/deploy/setup.ts runs the tool; here it would fetch a runtime.
+  "npm run build:binary": shownBy("package.json", '"build:binary": "node tools/binary.mjs"'),
   "npm test": shownBy(".ci/run", "npm test"),
   "npm run test:e2e": shownBy(".ci/run", "npm run test:e2e"),
   "npm run test:peers": shownBy(".ci/run", "npm run test:peers"),
