@@ -83,8 +83,10 @@ export function oddSections(): fc.Arbitrary<OddSection> {
       if (how === "value" || holder === copy) holder[key] = structuredClone(ODD[what]);
       else {
         const value = holder[key];
-        delete holder[key];
-        if (how === "rename") holder[`${key}x`] = value;
+        // A list is left without holes: no file can say such a thing.
+        if (Array.isArray(holder)) holder.splice(Number(key), 1);
+        else delete holder[key];
+        if (how === "rename" && !Array.isArray(holder)) holder[`${key}x`] = value;
       }
     }
     return { factory, section: copy["root"] };
