@@ -118,13 +118,19 @@ function lacks(root: SpanNode, id: string): string[] {
   const outcome = attribute(attributes, "omni.outcome");
   if (outcome !== "ok") out.push(`outcome ${String(outcome)}`);
   const missing = attribute(attributes, "omni.missing_actions");
-  if (missing !== undefined) out.push(`the log lacks ${[missing].flat().map(String).join(", ")}`);
+  if (missing !== undefined) out.push(`the log lacks ${listOf(missing)}`);
   for (const state of [P_RUNNING_SPAN, D_RUNNING_SPAN]) {
     const running = root.children.find(({ span }) => span.name === state);
     if (running && ![...walk(running.children)].some(isEngineSpan)) out.push(`no span of vLLM under ${state}`);
   }
   if (![...walk([root])].some(isEngineSpan) && out.length === 0) out.push("no span of vLLM");
   return out;
+}
+
+/** Jaeger keeps a list as its JSON. */
+function listOf(value: unknown): string {
+  const list: unknown = typeof value === "string" && value.startsWith("[") ? JSON.parse(value) : value;
+  return [list].flat().map(String).join(", ");
 }
 
 function isEngineSpan({ span }: SpanNode): boolean {
