@@ -56,7 +56,7 @@ function assets() {
       .filter((entry) => entry.isFile())
       .map((entry) => relative(root, join(entry.parentPath, entry.name)))
       .sort();
-  const names = ["package.json", "otel.yml", ...inside("proto"), ...inside("demo/capture")];
+  const names = ["package.json", ...inside("proto"), ...inside("demo/capture")];
   return Object.fromEntries(names.map((name) => [name, join(root, name)]));
 }
 
