@@ -6,7 +6,7 @@ import { ResettingDoor } from "./resetting-door.ts";
 import { expectNothingLost, pass, runScenario, type Stage } from "./scenario.ts";
 
 /** How long the load runs against a backend that answers so. */
-const LOAD_MS = 4000;
+const LOAD_MS = 3000;
 
 /** A configuration that gives a backend that hangs a second. */
 const patient = (endpoint: string) => merging(endpoint, { exporter: "timeout: 1s" });

@@ -9,7 +9,7 @@ describe("a live log", () => {
       log: true,
       config: merging,
       async disturb({ log }) {
-        for (let time = 0; time < 8; time++) {
+        for (let time = 0; time < 6; time++) {
           await pass(1000);
           await log.rotate();
         }
@@ -24,7 +24,7 @@ describe("a live log", () => {
       log: true,
       config: merging,
       async disturb({ log, victim }) {
-        for (let time = 0; time < 8; time++) {
+        for (let time = 0; time < 6; time++) {
           await pass(1000);
           await log.copyTruncate(
             async (lines) => (await victim.metric("otelcol_receiver_accepted_log_records")) === lines,

@@ -4,7 +4,7 @@ import { expectNothingLost, pass, runScenario } from "./scenario.ts";
 
 describe("signals under load", () => {
   it("SIGTERM loses nothing, and ends with 0 in time", async () => {
-    const rounds = 5;
+    const rounds = 4;
     const outcome = await runScenario({
       fault: `SIGTERM, ${rounds} times`,
       log: true,
@@ -21,7 +21,7 @@ describe("signals under load", () => {
   });
 
   it("SIGHUP every second loses nothing, and refuses nobody", async () => {
-    const times = 8;
+    const times = 6;
     const outcome = await runScenario({
       fault: `SIGHUP every second, ${times} times, each with other settings of everything but the OTLP ports`,
       log: true,
