@@ -36,12 +36,12 @@ describe("explainFailure", () => {
 @@@@@@@
 The fingerprint for the ED25519 key sent by the remote host is
 SHA256:uNiVztksCsDhcc0u9e8BrcIkR3MN6Cd3Eu2DjX8C2Mg.
-Add correct host key in /home/o'neil/known_hosts to get rid of this message.
-Offending ED25519 key in /home/o'neil/known_hosts:4
+Add correct host key in /srv/o'neil/known_hosts to get rid of this message.
+Offending ED25519 key in /srv/o'neil/known_hosts:4
 Host key for [10.0.0.1]:2222 has changed and you have requested strict checking.
 Host key verification failed.`;
     expect(explainFailure(text, "the connection ended (ssh: 255)", { ...server, port: 2222 })).toBe(
-      "its host key has changed (now SHA256:uNiVztksCsDhcc0u9e8BrcIkR3MN6Cd3Eu2DjX8C2Mg), so nothing was fetched: somebody may be in between. If the host has a new key indeed: ssh-keygen -f '/home/o'\\''neil/known_hosts' -R '[10.0.0.1]:2222'",
+      "its host key has changed (now SHA256:uNiVztksCsDhcc0u9e8BrcIkR3MN6Cd3Eu2DjX8C2Mg), so nothing was fetched: somebody may be in between. If the host has a new key indeed: ssh-keygen -f '/srv/o'\\''neil/known_hosts' -R '[10.0.0.1]:2222'",
     );
   });
 
