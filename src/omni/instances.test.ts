@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Instances } from "./instances.ts";
-import type { SpanFacts } from "./span-scan.ts";
+import { resourceFacts, type SpanFacts } from "./span-scan.ts";
 
 const CLOCKS = new Map([
   ["10.0.0.1", { offsetUs: 0, uncertaintyUs: 100 }],
@@ -17,7 +17,7 @@ function span(aheadUs: number): SpanFacts {
     startNanos: 0n,
     endNanos: 0n,
     fromVllm: true,
-    resource: { attributes: new Map([["service.instance.id", "decode-1"]]) },
+    resource: resourceFacts(new Map([["service.instance.id", "decode-1"]])),
   } as unknown as SpanFacts;
 }
 
