@@ -5,9 +5,9 @@ import { expectNothingLost, pass, runScenario } from "./scenario.ts";
 /** How often the program is killed; FAULT_ROUNDS sets another number. */
 const ROUNDS = Number(process.env["FAULT_ROUNDS"] ?? 100);
 /** After so long no more rounds are begun, so that a machine with much else to do comes to an end; FAULT_SECONDS. */
-const SECONDS = Number(process.env["FAULT_SECONDS"] ?? 200);
+const SECONDS = Number(process.env["FAULT_SECONDS"] ?? 270);
 /** How long it lives under load before it is killed, at most. */
-const LIFE_MS = 700;
+const LIFE_MS = 500;
 /** The start of the program needs a processor too, a hundred times. */
 const LOAD = { workers: 2, pauseMs: 8 };
 
